@@ -1,0 +1,1 @@
+//! SPIFFE identities, keys, CSRs, certificate chains, verification and rustls configurations.

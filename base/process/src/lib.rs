@@ -1,0 +1,1 @@
+//! How each role lives: logging, signals, drain, readiness, metrics registry, admin HTTP skeleton.

@@ -1,0 +1,1 @@
+//! Cross-object diagnostics with stable codes, file and line, cause and cure.

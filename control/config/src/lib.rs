@@ -1,0 +1,1 @@
+//! Types of everything users write, CRDs made from them, single-object validation, YAML with positions.

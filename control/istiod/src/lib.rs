@@ -1,0 +1,1 @@
+//! Sources, hub (sole owner of World), push, ADS, CA, webhooks, status, debug.

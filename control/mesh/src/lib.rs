@@ -1,0 +1,1 @@
+//! World (indexes, one owner) to Snapshot (immutable), ProxyView, and impact (which change touches which proxy).

@@ -1,0 +1,1 @@
+//! (&Snapshot, &ProxyView) to Envoy resources.

@@ -1,0 +1,1 @@
+//! The engine: bootstrap and xDS in, traffic out.

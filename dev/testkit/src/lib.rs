@@ -1,0 +1,1 @@
+//! Test harnesses: namespaces, mock upstreams, in-memory control planes.

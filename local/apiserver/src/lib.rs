@@ -1,0 +1,1 @@
+//! The subset of the Kubernetes API that the labs, kubectl and kube need, stored on disk.

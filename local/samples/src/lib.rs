@@ -1,0 +1,1 @@
+//! Bookinfo, httpbin, echo, curl and friends as functions of one binary.
