@@ -1,0 +1,109 @@
+//! The command line: its verbs, the flags they share, and how an error reaches the user.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::verbs;
+
+/// A service mesh: every Istio YAML and command you know, whole on one machine or on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "meltemi", version = verbs::version::SHORT, propagate_version = false, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Flags that every verb understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meltemi up --demo bookinfo          A cluster, the mesh and Bookinfo on this machine
+  meltemi status                      Where everything is
+  meltemi install --set profile=demo  Install the mesh into the current Kubernetes cluster
+  meltemi proxy-status                Is every proxy in sync?
+  meltemi down                        Stop, and leave nothing behind";
+
+/// Flags that every verb understands, named as istioctl's.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Kubernetes configuration file.
+    #[arg(short = 'c', long, global = true, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Kubernetes configuration context.
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// Namespace of the resource.
+    #[arg(short = 'n', long, global = true)]
+    pub namespace: Option<String>,
+    /// Namespace that the control plane runs in.
+    #[arg(short = 'i', long = "istioNamespace", global = true, default_value = "istio-system")]
+    pub istio_namespace: String,
+}
+
+impl Global {
+    /// A client for the cluster that the flags and `KUBECONFIG` name.
+    ///
+    /// # Errors
+    /// When the file is missing or does not hold the context; the message says which and what to do.
+    pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        use anyhow::Context as _;
+        let options = kube::config::KubeConfigOptions { context: self.context.clone(), ..Default::default() };
+        let config = match &self.kubeconfig {
+            Some(path) => {
+                let file = kube::config::Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read kubeconfig {}; name another with --kubeconfig, or start a local cluster with `meltemi up`", path.display()))?;
+                kube::Config::from_custom_kubeconfig(file, &options).await?
+            }
+            None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
+            None => kube::Config::infer().await.context(
+                "no cluster found: set KUBECONFIG, or start a local cluster with `meltemi up`",
+            )?,
+        };
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// The namespace to work in: the flag's, or `default`.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
+}
+
+/// Everything the command line can do, one file a verb.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print the shell completion script.
+    Completion(verbs::completion::Args),
+    /// Print versions of the client, the control plane and the proxies.
+    Version(verbs::version::Args),
+}
+
+/// Parses and runs the command line.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match cli.verb {
+        Verb::Completion(args) => verbs::completion::run(&args),
+        Verb::Version(args) => runtime()?.block_on(verbs::version::run(&args, &cli.global)),
+    }
+}

@@ -1,0 +1,6 @@
+//! One file a verb. Each has an `Args` (clap) and a `run`.
+
+pub mod agent;
+pub mod completion;
+pub mod discovery;
+pub mod version;
