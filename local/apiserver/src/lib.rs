@@ -1,1 +1,3 @@
 //! The subset of the Kubernetes API that the labs, kubectl and kube need, stored on disk.
+
+pub mod kubelet;
