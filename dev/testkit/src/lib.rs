@@ -1,1 +1,1 @@
-//! Test harnesses: namespaces, mock upstreams, in-memory control planes.
+//! Test harnesses that several crates share. Nothing shipped imports this crate.

@@ -1,0 +1,70 @@
+# Two commands do everything on a fresh Debian machine with Rust: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+TOOLS := $(CURDIR)/.tools
+RELEASE := target/release/meltemi
+
+# What the local cluster uses at run time, and what the build needs (a C compiler, for the crypto library).
+RUNTIME_PACKAGES := iptables nftables iproute2 ca-certificates
+BUILD_PACKAGES := gcc libc6-dev
+# What the tests add: Debian's kubectl is unpacked beside the tree, so that it never replaces the user's own.
+KUBECTL := $(TOOLS)/kubectl-debian/usr/bin/kubectl
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: packages $(RELEASE) ## Build, then start a cluster, the mesh and Bookinfo on this machine
+	$(RELEASE) up --demo bookinfo
+
+.PHONY: build
+build: build-packages $(RELEASE) ## Build the binary
+
+.PHONY: $(RELEASE)
+$(RELEASE):
+	cargo build --locked --release -p meltemi
+
+.PHONY: test
+test: packages kubectl ## Run all tests
+	MELTEMI_KUBECTL=$(KUBECTL) INSTA_UPDATE=no cargo test --locked --workspace
+
+.PHONY: lint
+lint: build-packages $(TOOLS)/bin/cargo-deny ## Check format, lints, licences and banned crates
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	PATH="$(TOOLS)/bin:$$PATH" cargo deny --locked check bans licenses sources
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install --locked cargo-deny --version 0.20.2 --root $(TOOLS)
+
+.PHONY: packages build-packages
+packages: build-packages
+	@$(call install,$(RUNTIME_PACKAGES))
+build-packages:
+	@$(call install,$(BUILD_PACKAGES))
+
+# Installs those of the packages that are missing; asks the package server only then.
+define install
+missing=(); for package in $(1); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
+if [ $${#missing[@]} -gt 0 ]; then \
+  echo "installing $${missing[*]}"; \
+  $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+fi
+endef
+
+.PHONY: kubectl
+kubectl: $(KUBECTL)
+$(KUBECTL):
+	mkdir -p $(TOOLS)/kubectl-debian
+	cd $(TOOLS)/kubectl-debian && { apt-get download -qq kubernetes-client || { $(SUDO) apt-get update -qq && apt-get download -qq kubernetes-client; }; }
+	dpkg -x $(TOOLS)/kubectl-debian/kubernetes-client_*.deb $(TOOLS)/kubectl-debian
+	rm -f $(TOOLS)/kubectl-debian/*.deb
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
+	rm -rf $(TOOLS)
