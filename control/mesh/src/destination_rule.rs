@@ -1,0 +1,231 @@
+//! DestinationRules: which one applies to a host seen from a namespace.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::Object;
+use meltemi_config::istio::DestinationRule as Spec;
+use meltemi_config::istio::destination_rule::{
+    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection, ProxyProtocol, Subset,
+    TrafficPolicy,
+};
+
+use crate::export::ExportTo;
+use crate::host;
+use crate::labels::{self, Labels};
+use crate::shard::{ByNamespace, Namespace};
+
+/// One rule, or several about the same host put together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DestinationRule {
+    /// The host, complete; may be a wildcard.
+    pub host: String,
+    /// Who may see it.
+    pub export_to: ExportTo,
+    /// Only for these clients of the own namespace.
+    pub workload_selector: Option<Labels>,
+    /// The policy of the oldest object that has one.
+    pub traffic_policy: Option<TrafficPolicy>,
+    /// Subsets of all objects, the oldest first; a name counts once.
+    pub subsets: Vec<Subset>,
+    /// `(namespace, name)` of the objects, the oldest first.
+    pub sources: Vec<(String, String)>,
+}
+
+impl DestinationRule {
+    /// Reads an object.
+    pub fn of(object: &Object<Spec>, domain: &str, default_export: &ExportTo) -> DestinationRule {
+        let (meta, spec) = (&object.meta, &object.spec);
+        DestinationRule {
+            host: host::resolve(&spec.host, &meta.namespace, domain),
+            export_to: ExportTo::read(&spec.export_to, &meta.namespace, default_export),
+            workload_selector: spec.workload_selector.as_ref().map(|s| s.match_labels.clone()),
+            traffic_policy: spec.traffic_policy.clone(),
+            subsets: spec.subsets.clone(),
+            sources: vec![(meta.namespace.clone(), meta.name.clone())],
+        }
+    }
+
+    /// The subset of that name.
+    pub fn subset(&self, name: &str) -> Option<&Subset> {
+        self.subsets.iter().find(|subset| subset.name == name)
+    }
+
+    /// The policy for a port, of the whole host or of a subset.
+    pub fn policy(&self, subset: Option<&str>, port: u16) -> Policy {
+        let host = Policy::of(self.traffic_policy.as_ref(), port);
+        match subset.and_then(|name| self.subset(name)).and_then(|s| s.traffic_policy.as_ref()) {
+            Some(own) => Policy::of(Some(own), port).over(host),
+            None => host,
+        }
+    }
+
+    fn absorb(&mut self, later: &DestinationRule) {
+        for subset in &later.subsets {
+            if self.subset(&subset.name).is_none() {
+                self.subsets.push(subset.clone());
+            }
+        }
+        if self.traffic_policy.is_none() {
+            self.traffic_policy.clone_from(&later.traffic_policy);
+        }
+        self.sources.extend(later.sources.iter().cloned());
+    }
+}
+
+/// What is left of a traffic policy when the port is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Policy {
+    pub load_balancer: Option<LoadBalancerSettings>,
+    pub connection_pool: Option<ConnectionPoolSettings>,
+    pub outlier_detection: Option<OutlierDetection>,
+    pub tls: Option<ClientTlsSettings>,
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+impl Policy {
+    /// The policy of a port: what the port's own settings leave out comes from the policy around them.
+    pub fn of(policy: Option<&TrafficPolicy>, port: u16) -> Policy {
+        let Some(policy) = policy else { return Policy::default() };
+        let whole = Policy {
+            load_balancer: policy.load_balancer.clone(),
+            connection_pool: policy.connection_pool.clone(),
+            outlier_detection: policy.outlier_detection.clone(),
+            tls: policy.tls.clone(),
+            proxy_protocol: policy.proxy_protocol.clone(),
+        };
+        let is_this = |number: Option<u32>| number == Some(u32::from(port));
+        let level = policy.port_level_settings.iter().find(|l| is_this(l.port.as_ref().map(|p| p.number)));
+        match level {
+            // A port's settings stand alone: fields left out take their defaults, as Istio documents.
+            Some(level) => Policy {
+                load_balancer: level.load_balancer.clone(),
+                connection_pool: level.connection_pool.clone(),
+                outlier_detection: level.outlier_detection.clone(),
+                tls: level.tls.clone(),
+                proxy_protocol: whole.proxy_protocol,
+            },
+            None => whole,
+        }
+    }
+
+    /// Fields of `self`, and of `other` where `self` has none.
+    pub fn over(self, other: Policy) -> Policy {
+        Policy {
+            load_balancer: self.load_balancer.or(other.load_balancer),
+            connection_pool: self.connection_pool.or(other.connection_pool),
+            outlier_detection: self.outlier_detection.or(other.outlier_detection),
+            tls: self.tls.or(other.tls),
+            proxy_protocol: self.proxy_protocol.or(other.proxy_protocol),
+        }
+    }
+}
+
+/// The rules of one namespace by host; several objects about one host are put together here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NamespaceRules {
+    by_host: BTreeMap<String, Vec<Arc<DestinationRule>>>,
+}
+
+impl NamespaceRules {
+    fn of<'a>(objects: impl Iterator<Item = &'a (String, Arc<DestinationRule>)>) -> NamespaceRules {
+        let mut sorted: Vec<_> = objects.collect();
+        sorted.sort_by(|a, b| (&a.0, &a.1.sources).cmp(&(&b.0, &b.1.sources)));
+        let mut rules = NamespaceRules::default();
+        for (_, rule) in sorted {
+            let same_host = rules.by_host.entry(rule.host.clone()).or_default();
+            let mergeable = |r: &&mut Arc<DestinationRule>| {
+                r.workload_selector.is_none()
+                    && rule.workload_selector.is_none()
+                    && r.export_to == rule.export_to
+            };
+            match same_host.iter_mut().find(mergeable) {
+                Some(older) => Arc::make_mut(older).absorb(rule),
+                None => same_host.push(rule.clone()),
+            }
+        }
+        rules
+    }
+
+    fn find(
+        &self,
+        hostname: &str,
+        usable: impl Fn(&DestinationRule) -> bool,
+    ) -> Option<&Arc<DestinationRule>> {
+        let pick = |rules: &'_ Vec<Arc<DestinationRule>>| {
+            // A rule for selected clients is narrower than one for all.
+            let selected = rules.iter().position(|r| r.workload_selector.is_some() && usable(r));
+            selected.or_else(|| rules.iter().position(|r| usable(r)))
+        };
+        if let Some(rules) = self.by_host.get(hostname)
+            && let Some(found) = pick(rules)
+        {
+            return rules.get(found);
+        }
+        // Wildcards sort before names, so only the head of the map is walked.
+        let wildcards = self.by_host.range("*".to_owned()..="*~".to_owned());
+        let usable_ones =
+            wildcards.filter_map(|(host, rules)| Some((host.as_str(), rules.get(pick(rules)?)?)));
+        host::most_specific(hostname, usable_ones).map(|(_, rule)| rule)
+    }
+}
+
+/// All rules, indexed by namespace.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DestinationRules {
+    objects: ByNamespace<(String, Arc<DestinationRule>)>,
+    index: Arc<BTreeMap<Namespace, Arc<NamespaceRules>>>,
+}
+
+impl DestinationRules {
+    /// Sets or removes an object and rebuilds the index of its namespace only.
+    pub fn set(&mut self, namespace: &str, name: &str, rule: Option<(String, Arc<DestinationRule>)>) {
+        self.objects.set(namespace, name, rule.map(Arc::new));
+        let rules = NamespaceRules::of(self.objects.of(namespace).map(Arc::as_ref));
+        let index = Arc::make_mut(&mut self.index);
+        if rules.by_host.is_empty() {
+            index.remove(namespace);
+        } else {
+            index.insert(namespace.into(), Arc::new(rules));
+        }
+    }
+
+    /// One object's rule, before it is put together with others.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<DestinationRule>> {
+        self.objects.get(namespace, name).map(|entry| &entry.1)
+    }
+
+    /// The rule for a service as a client sees it: the client's namespace, then the service's, then the root's.
+    pub fn find(
+        &self,
+        client: &Client<'_>,
+        hostname: &str,
+        service_namespace: &str,
+    ) -> Option<&Arc<DestinationRule>> {
+        for namespace in [client.namespace, service_namespace, client.root_namespace] {
+            let Some(rules) = self.index.get(namespace) else { continue };
+            let own = namespace == client.namespace;
+            let usable = |rule: &DestinationRule| {
+                let selected =
+                    rule.workload_selector.as_ref().is_none_or(|s| own && labels::contains(client.labels, s));
+                selected && rule.export_to.allows(client.namespace)
+            };
+            if let Some(rule) = rules.find(hostname, usable) {
+                return Some(rule);
+            }
+        }
+        None
+    }
+}
+
+/// Who asks for a rule.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// Namespace of the client.
+    pub namespace: &'a str,
+    /// Labels of the client.
+    pub labels: &'a Labels,
+    /// The mesh's root namespace.
+    pub root_namespace: &'a str,
+}
