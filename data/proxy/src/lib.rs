@@ -1,1 +1,15 @@
-//! The engine: bootstrap and xDS in, traffic out.
+//! The engine: an Envoy bootstrap and xDS in, traffic out.
+//!
+//! Modules, each using only those before it:
+//! `base → telemetry::stats → net → tls → matcher → upstream → telemetry → route → filters → http → tcp → listener → feed → admin → engine`.
+//! [`telemetry`]'s `stats` is a leaf (names and numbers, nothing else), so lower floors may count with it.
+//!
+//! Resources are *compiled* (`compile.rs` in each module: proto → immutable value) on the control thread, put into
+//! [`base::slot::Slot`]s, and only read by the workers. `docs/life-of-a-request.md` walks through the rest.
+
+pub mod base;
+pub mod matcher;
+pub mod net;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;

@@ -1,0 +1,5 @@
+//! Sockets: binding, dialling, original destinations, streams that can give back what was read.
+
+pub mod original_dst;
+pub mod socket;
+pub mod stream;

@@ -1,0 +1,261 @@
+//! Terminating TLS: `DownstreamTlsContext`, and what both contexts have in common.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
+use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, DownstreamTlsContext, TlsParameters,
+};
+use rustls::client::ResolvesClientCert;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureScheme, SupportedProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::provider;
+use super::secret::{Certificate, Secret, Secrets};
+use super::validate::{Validation, Verifier};
+use crate::base::duration::bool_or;
+use crate::base::reject::{At, Compiled, Reject, required};
+use crate::base::slot::Slot;
+use crate::telemetry::TlsInfo;
+
+/// What `CommonTlsContext` says, for either side.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    certificate: Option<Arc<Slot<Secret>>>,
+    validation: Option<Validation>,
+    delivered: Option<Arc<Slot<Secret>>>,
+}
+
+/// The secrets at one moment; equal when no secret was swapped.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    certificate: Option<Arc<Secret>>,
+    validation: Option<Arc<Secret>>,
+}
+
+impl PartialEq for Current {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &Option<Arc<Secret>>, b: &Option<Arc<Secret>>| {
+            a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr)
+        };
+        same(&self.certificate, &other.certificate) && same(&self.validation, &other.validation)
+    }
+}
+
+impl Current {
+    pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        match self.certificate.as_deref() {
+            Some(Secret::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        }
+    }
+}
+
+impl Common {
+    pub(super) fn compile(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Self> {
+        let (validation, delivered) = validation(proto, secrets)?;
+        Ok(Self {
+            versions: versions(proto.tls_params.as_ref())?,
+            alpn: proto.alpn_protocols.iter().map(|p| p.clone().into_bytes()).collect(),
+            certificate: certificate(proto, secrets)?,
+            validation,
+            delivered,
+        })
+    }
+
+    /// The secrets as they are now; `None` while one is missing.
+    pub(super) fn current(&self) -> Option<Current> {
+        let load = |slot: &Option<Arc<Slot<Secret>>>| match slot {
+            None => Some(None),
+            Some(slot) => slot.get().map(Some),
+        };
+        Some(Current { certificate: load(&self.certificate)?, validation: load(&self.delivered)? })
+    }
+
+    /// Whom to trust now.
+    pub(super) fn validation(&self, current: &Current) -> Validation {
+        let base = self.validation.clone().unwrap_or_default();
+        match current.validation.as_deref() {
+            Some(Secret::Validation(delivered)) => base.merged(delivered),
+            _ => base,
+        }
+    }
+
+    fn verifies_peers(&self) -> bool {
+        self.validation.is_some() || self.delivered.is_some()
+    }
+}
+
+fn certificate(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Option<Arc<Slot<Secret>>>> {
+    if let Some(first) = proto.tls_certificates.first() {
+        if proto.tls_certificates.len() > 1 {
+            return Err(Reject::new("tls_certificates", "only one certificate is supported"));
+        }
+        let cert = Certificate::compile(first).at("tls_certificates[0]")?;
+        return Ok(Some(Slot::filled("", Arc::new(Secret::Certificate(Arc::new(cert))))));
+    }
+    let configs = &proto.tls_certificate_sds_secret_configs;
+    if configs.len() > 1 {
+        return Err(Reject::new("tls_certificate_sds_secret_configs", "only one certificate is supported"));
+    }
+    let reference = configs.first().map(|config| secrets.reference(config));
+    reference.transpose().at("tls_certificate_sds_secret_configs[0]")
+}
+
+type Trust = (Option<Validation>, Option<Arc<Slot<Secret>>>);
+
+fn validation(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Trust> {
+    Ok(match &proto.validation_context_type {
+        None => (None, None),
+        Some(ValidationContextType::ValidationContext(context)) => {
+            (Some(Validation::compile(context).at("validation_context")?), None)
+        }
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(config)) => {
+            (None, Some(secrets.reference(config).at("validation_context_sds_secret_config")?))
+        }
+        Some(ValidationContextType::CombinedValidationContext(combined)) => {
+            let default = required("default_validation_context", &combined.default_validation_context)
+                .and_then(|context| Validation::compile(context).at("default_validation_context"))
+                .at("combined_validation_context")?;
+            let slot = required(
+                "validation_context_sds_secret_config",
+                &combined.validation_context_sds_secret_config,
+            )
+            .and_then(|config| secrets.reference(config))
+            .at("combined_validation_context")?;
+            (Some(default), Some(slot))
+        }
+        Some(_) => return Err(Reject::new("validation_context_type", "this form is not supported")),
+    })
+}
+
+fn versions(proto: Option<&TlsParameters>) -> Compiled<Vec<&'static SupportedProtocolVersion>> {
+    let (min, max) = proto.map_or((TlsProtocol::TlsAuto, TlsProtocol::TlsAuto), |p| {
+        (p.tls_minimum_protocol_version(), p.tls_maximum_protocol_version())
+    });
+    let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
+    if max == TlsProtocol::TlsAuto || max == TlsProtocol::TlSv13 {
+        versions.push(&rustls::version::TLS13);
+    }
+    if min != TlsProtocol::TlSv13
+        && matches!(max, TlsProtocol::TlsAuto | TlsProtocol::TlSv12 | TlsProtocol::TlSv13)
+    {
+        versions.push(&rustls::version::TLS12);
+    }
+    if versions.is_empty() {
+        return Err(Reject::new("tls_params", "leaves no version: TLS 1.2 and 1.3 are supported"));
+    }
+    Ok(versions)
+}
+
+/// A compiled `DownstreamTlsContext`.
+#[derive(Debug)]
+pub struct ServerContext {
+    common: Common,
+    require_client_certificate: bool,
+    built: ArcSwapOption<Built>,
+}
+
+#[derive(Debug)]
+struct Built {
+    config: Arc<ServerConfig>,
+    secrets: Current,
+}
+
+impl ServerContext {
+    /// Compiles Envoy's message.
+    pub fn compile(proto: &DownstreamTlsContext, secrets: &Secrets) -> Compiled<Self> {
+        let common = required("common_tls_context", &proto.common_tls_context)?;
+        let common = Common::compile(common, secrets).at("common_tls_context")?;
+        if common.certificate.is_none() {
+            return Err(Reject::new("common_tls_context", "needs a certificate to serve with"));
+        }
+        let require_client_certificate = bool_or(&proto.require_client_certificate, false);
+        Ok(Self { common, require_client_certificate, built: ArcSwapOption::empty() })
+    }
+
+    /// Whether every secret it needs is there.
+    pub fn is_ready(&self) -> bool {
+        self.common.current().is_some()
+    }
+
+    fn config(&self) -> Result<(Arc<ServerConfig>, Current), String> {
+        let current =
+            self.common.current().ok_or("TLS secrets are not ready: SDS has not delivered them yet")?;
+        if let Some(built) = self.built.load().as_ref()
+            && built.secrets == current
+        {
+            return Ok((built.config.clone(), current));
+        }
+        let config = Arc::new(self.build(&current)?);
+        self.built.store(Some(Arc::new(Built { config: config.clone(), secrets: current.clone() })));
+        Ok((config, current))
+    }
+
+    fn build(&self, current: &Current) -> Result<ServerConfig, String> {
+        let certificate = current.certificate().ok_or("the certificate's secret holds something else")?;
+        let builder = ServerConfig::builder_with_provider(provider().clone())
+            .with_protocol_versions(&self.common.versions)
+            .map_err(|error| error.to_string())?;
+        let builder = if self.common.verifies_peers() || self.require_client_certificate {
+            let validation = self.common.validation(current);
+            builder.with_client_cert_verifier(Arc::new(Verifier {
+                validation,
+                client_required: self.require_client_certificate,
+            }))
+        } else {
+            builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth())
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Single(certificate.key.clone())));
+        config.alpn_protocols.clone_from(&self.common.alpn);
+        Ok(config)
+    }
+
+    /// Does the handshake. A client that offers only protocols we do not know gets none, as with Envoy.
+    pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, TlsInfo), String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (mut config, current) = self.config()?;
+        let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+        let start = acceptor.await.map_err(|error| error.to_string())?;
+        let known = start.client_hello().alpn().is_none_or(|mut offered| {
+            offered.any(|protocol| config.alpn_protocols.iter().any(|ours| ours == protocol))
+        });
+        if !known {
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
+        let stream = start.into_stream(config).await.map_err(|error| error.to_string())?;
+        let local = current.certificate().map(|certificate| certificate.info.clone());
+        let info = super::info::of(stream.get_ref().1, local);
+        Ok((stream, info))
+    }
+}
+
+/// Always the same certificate, on either side.
+#[derive(Debug)]
+pub(super) struct Single(pub(super) Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Single {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+impl ResolvesClientCert for Single {
+    fn resolve(&self, _roots: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}

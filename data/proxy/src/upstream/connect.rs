@@ -1,0 +1,213 @@
+//! Opening a connection to a host: TCP, then TLS where the host's transport socket says so.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use super::breaker::Permit;
+use super::transport::Transport;
+use super::{Cluster, Host};
+use crate::base::address::Address;
+use crate::net::socket::dial;
+use crate::net::stream::Stream;
+use crate::telemetry::TlsInfo;
+use crate::telemetry::stats::tables::ClusterStats;
+pub use crate::tls::client::TlsOverrides;
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The connect time-out passed.
+    Timeout,
+    /// The network or the host refused.
+    Failed(String),
+    /// The TLS handshake failed.
+    Tls(String),
+    /// A circuit breaker refused.
+    Overflow,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("connection timeout"),
+            Self::Failed(reason) => write!(f, "delayed connect error: {reason}"),
+            Self::Tls(reason) => write!(f, "TLS_error: {reason}"),
+            Self::Overflow => f.write_str("overflow"),
+        }
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connected {
+    /// Its bytes.
+    pub io: Io,
+    /// What is known of it.
+    pub info: Arc<ConnInfo>,
+    /// Counts it until dropped.
+    pub guard: ConnGuard,
+}
+
+/// What is known of an upstream connection.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// Our end.
+    pub local: Option<Address>,
+    /// The handshake's result.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// How long it took to open.
+    pub took: std::time::Duration,
+}
+
+/// Plain or encrypted bytes.
+#[derive(Debug)]
+pub enum Io {
+    /// In the clear.
+    Raw(Stream),
+    /// In TLS.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+/// Opens a connection within the cluster's connect time-out.
+pub async fn connect(
+    cluster: &Arc<Cluster>,
+    host: &Arc<Host>,
+    overrides: &TlsOverrides,
+    permit: Permit,
+) -> Result<Connected, ConnectError> {
+    let guard = ConnGuard::open(cluster, host, permit);
+    let opening = open(cluster, host, overrides);
+    let outcome = match tokio::time::timeout(cluster.connect_timeout, opening).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            cluster.stats.upstream_cx_connect_timeout().inc();
+            Err(ConnectError::Timeout)
+        }
+    };
+    match outcome {
+        Ok((io, local, tls)) => {
+            let took = guard.since.elapsed();
+            cluster.stats.upstream_cx_connect_ms().record_duration(took);
+            let info = ConnInfo { local, tls, took };
+            Ok(Connected { io, info: Arc::new(info), guard })
+        }
+        Err(error) => {
+            cluster.stats.upstream_cx_connect_fail().inc();
+            host.state.connect_failures.fetch_add(1, Ordering::Relaxed);
+            Err(error)
+        }
+    }
+}
+
+type Opened = (Io, Option<Address>, Option<Arc<TlsInfo>>);
+
+async fn open(cluster: &Cluster, host: &Host, overrides: &TlsOverrides) -> Result<Opened, ConnectError> {
+    let stream =
+        dial(&host.address, &cluster.dial).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
+    let local = stream.local_addr().map(Address::Ip);
+    match cluster.transports.get(host.transport) {
+        Transport::Raw => Ok((Io::Raw(stream), local, None)),
+        Transport::Tls(context) => {
+            let handshake = context.connect(stream, &host.hostname, overrides).await;
+            match handshake {
+                Ok((stream, info)) => {
+                    cluster.stats.ssl_handshake().inc();
+                    Ok((Io::Tls(Box::new(stream)), local, Some(Arc::new(info))))
+                }
+                Err(error) => {
+                    cluster.stats.ssl_connection_error().inc();
+                    Err(ConnectError::Tls(error))
+                }
+            }
+        }
+    }
+}
+
+/// The operating system's words without the error number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Counts an open connection until dropped.
+#[derive(Debug)]
+pub struct ConnGuard {
+    stats: ClusterStats,
+    host: Arc<Host>,
+    since: Instant,
+    _permit: Permit,
+}
+
+impl ConnGuard {
+    fn open(cluster: &Cluster, host: &Arc<Host>, permit: Permit) -> Self {
+        cluster.stats.upstream_cx_total().inc();
+        cluster.stats.upstream_cx_active().inc();
+        host.state.connections.fetch_add(1, Ordering::Relaxed);
+        host.state.active_connections.fetch_add(1, Ordering::Relaxed);
+        Self { stats: cluster.stats.clone(), host: host.clone(), since: Instant::now(), _permit: permit }
+    }
+}
+
+impl Drop for ConnGuard {
+    fn drop(&mut self) {
+        self.stats.upstream_cx_active().dec();
+        self.stats.upstream_cx_destroy().inc();
+        self.stats.upstream_cx_length_ms().record_duration(self.since.elapsed());
+        self.host.state.active_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+macro_rules! each_io {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Self::Raw($io) => $call,
+            Self::Tls(boxed) => {
+                let $io = boxed.as_mut();
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each_io!(self, io => Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each_io!(self, io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_io!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_io!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each_io!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Raw(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+}
