@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn short_names_come_in_envoys_order() {
         assert_eq!(Flags::NONE.to_string(), "-");
-        assert_eq!((Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED | Flags::UPSTREAM_CONNECTION_FAILURE).to_string(), "UF,URX");
+        assert_eq!(
+            (Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED | Flags::UPSTREAM_CONNECTION_FAILURE).to_string(),
+            "UF,URX"
+        );
         assert_eq!(Flags::NO_CLUSTER_FOUND.long(), "NoClusterFound");
     }
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::flags::Flags;
 use super::istio::peer::Peer;
 use crate::base::address::Address;
+use crate::base::head::RequestHead;
 
 /// The protocol spoken, with the names that Envoy logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,28 +317,13 @@ impl RequestInfo {
     }
 }
 
-/// A request's head, as seen by logs: after the routing's rewrites, as Envoy has it.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestView<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// `:authority` or `Host`.
-    pub authority: &'a str,
-    /// The path with its query.
-    pub path: &'a str,
-    /// `http` or `https`.
-    pub scheme: &'a str,
-    /// The other headers.
-    pub headers: &'a HeaderMap,
-}
-
 /// All that a log line or metric may be made of.
 #[derive(Clone, Copy, Debug)]
 pub struct LogContext<'a> {
     /// The request.
     pub info: &'a RequestInfo,
-    /// Its head; `None` for TCP or when none could be read.
-    pub request: Option<RequestView<'a>>,
+    /// Its head as it was routed; `None` for TCP or when none could be read.
+    pub request: Option<&'a RequestHead>,
     /// The response's headers.
     pub response: Option<&'a HeaderMap>,
     /// The response's trailers.

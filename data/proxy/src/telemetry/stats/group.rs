@@ -52,7 +52,9 @@ impl Names {
 
     fn get(&self, index: usize) -> (Cow<'static, str>, Kind) {
         match self {
-            Names::Table(table) => table.get(index).map_or(("".into(), Kind::Counter), |d| (d.name.into(), d.kind)),
+            Names::Table(table) => {
+                table.get(index).map_or(("".into(), Kind::Counter), |d| (d.name.into(), d.kind))
+            }
             Names::One(kind) => ("".into(), *kind),
             Names::Codes => ((index + 100).to_string().into(), Kind::Counter),
         }
@@ -85,8 +87,9 @@ pub struct Group {
 impl Group {
     pub(crate) fn new(slots: usize, spec: Spec, settings: &super::Settings) -> Self {
         let Spec { prefix, names, labels } = spec;
-        let included: Box<[bool]> =
-            (0..names.len()).map(|i| !labels.is_empty() || settings.includes(&join(&prefix, &names.get(i).0))).collect();
+        let included: Box<[bool]> = (0..names.len())
+            .map(|i| !labels.is_empty() || settings.includes(&join(&prefix, &names.get(i).0)))
+            .collect();
         let mut width = names.len();
         let mut histograms = Vec::new();
         for index in 0..names.len() {
@@ -99,7 +102,15 @@ impl Group {
         }
         let width = if included.contains(&true) { width } else { 0 };
         let cells = Cells::new(slots, width);
-        Group { prefix, names, labels, cells, histograms: histograms.into(), included, extracted: OnceLock::new() }
+        Group {
+            prefix,
+            names,
+            labels,
+            cells,
+            histograms: histograms.into(),
+            included,
+            extracted: OnceLock::new(),
+        }
     }
 
     /// The counter at `index` of this group's table.
@@ -156,7 +167,9 @@ impl Group {
     /// Names without tags, and the tags, by index; computed once.
     pub(crate) fn extracted(&self, settings: &super::Settings) -> &[Extracted] {
         self.extracted.get_or_init(|| {
-            (0..self.names.len()).map(|i| settings.extract(&join(&self.prefix, &self.names.get(i).0))).collect()
+            (0..self.names.len())
+                .map(|i| settings.extract(&join(&self.prefix, &self.names.get(i).0)))
+                .collect()
         })
     }
 

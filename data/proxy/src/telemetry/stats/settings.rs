@@ -44,7 +44,12 @@ enum Test {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { tags: tags::defaults(), rule: Rule::All, buckets: Vec::new(), default_buckets: DEFAULT_BUCKETS.into() }
+        Settings {
+            tags: tags::defaults(),
+            rule: Rule::All,
+            buckets: Vec::new(),
+            default_buckets: DEFAULT_BUCKETS.into(),
+        }
     }
 }
 
@@ -98,7 +103,12 @@ fn tag(specifier: &proto::TagSpecifier) -> Compiled<Tag> {
         _ => tags::defaults()
             .into_iter()
             .find(|tag| matches!(tag, Tag::Pattern(known, _) if *known == label))
-            .ok_or_else(|| Reject::new("tag_name", format!("{:?} is no default tag and has no regex", specifier.tag_name))),
+            .ok_or_else(|| {
+                Reject::new(
+                    "tag_name",
+                    format!("{:?} is no default tag and has no regex", specifier.tag_name),
+                )
+            }),
     }
 }
 
@@ -128,8 +138,12 @@ fn pattern(config: &matcher::StringMatcher) -> Compiled<Pattern> {
             let anchored = format!("^(?:{})$", regex.regex);
             Test::Regex(Regex::new(&anchored).map_err(|e| Reject::new("safe_regex.regex", e.to_string()))?)
         }
-        Some(MatchPattern::Custom(_)) => return Err(Reject::new("custom", "custom matchers are not supported here")),
-        None => return Err(Reject::new("", "one of exact, prefix, suffix, contains, safe_regex is required")),
+        Some(MatchPattern::Custom(_)) => {
+            return Err(Reject::new("custom", "custom matchers are not supported here"));
+        }
+        None => {
+            return Err(Reject::new("", "one of exact, prefix, suffix, contains, safe_regex is required"));
+        }
     };
     Ok(Pattern { test, ignore_case: config.ignore_case })
 }

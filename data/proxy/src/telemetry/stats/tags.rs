@@ -41,7 +41,10 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// Envoy's default tags.
 pub fn defaults() -> Vec<Tag> {
-    DEFAULTS.iter().filter_map(|(name, pattern)| Some(Tag::Pattern((*name).into(), Regex::new(pattern).ok()?))).collect()
+    DEFAULTS
+        .iter()
+        .filter_map(|(name, pattern)| Some(Tag::Pattern((*name).into(), Regex::new(pattern).ok()?)))
+        .collect()
 }
 
 /// Compiles a tag's pattern. Look-ahead, which Rust's engine lacks, is dropped where it only repeats what follows.
@@ -108,7 +111,10 @@ mod tests {
             show(&tags, "cluster.outbound|80||a.b.svc.cluster.local.upstream_rq_total"),
             "cluster.upstream_rq_total cluster_name=outbound|80||a.b.svc.cluster.local"
         );
-        assert_eq!(show(&tags, "cluster.xds-grpc.upstream_cx_active"), "cluster.upstream_cx_active cluster_name=xds-grpc");
+        assert_eq!(
+            show(&tags, "cluster.xds-grpc.upstream_cx_active"),
+            "cluster.upstream_cx_active cluster_name=xds-grpc"
+        );
     }
 
     #[test]
