@@ -1,12 +1,17 @@
 //! An object of any kind.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use serde_json::{Value, json};
+
+use crate::diagnostic::FieldError;
 use crate::istio::{
     AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, PeerAuthentication, ProxyConfig,
     RequestAuthentication, ServiceEntry, Sidecar, Telemetry, TrafficExtension, VirtualService, WasmPlugin,
     WorkloadEntry, WorkloadGroup,
 };
+use crate::parse::{self, Parsed};
+use crate::shape::Shape;
 use crate::{Kind, Meta, Object, Spec, k8s};
 
 /// Makes the enumeration and all that depends only on the list of kinds.
@@ -40,7 +45,34 @@ macro_rules! any_object {
             }
         )*
 
+        /// The shape of a kind's spec; `None` for Kubernetes' kinds.
+        pub(crate) fn spec_shape(kind: Kind) -> Option<&'static Shape> {
+            match kind {
+                $(Kind::$istio => {
+                    static SHAPE: OnceLock<Shape> = OnceLock::new();
+                    Some(SHAPE.get_or_init(Shape::of::<$istio>))
+                })*
+                $(Kind::$core => None,)*
+            }
+        }
+
+        /// Parses an object whose kind is known.
+        pub(crate) fn build(kind: Kind, value: &Value) -> Result<Parsed, Vec<FieldError>> {
+            match kind {
+                $(Kind::$istio => parse::istio::<$istio>(value),)*
+                $(Kind::$core => parse::kubernetes::<k8s::$core>(value),)*
+            }
+        }
+
         impl AnyObject {
+            /// The object as Kubernetes' JSON, in the preferred version.
+            pub fn to_value(&self) -> Value {
+                match self {
+                    $(AnyObject::$istio(object) => istio_value(object),)*
+                    $(AnyObject::$core(object) => serde_json::to_value(object.as_ref()).unwrap_or_default(),)*
+                }
+            }
+
             /// The object's kind.
             pub fn kind(&self) -> Kind {
                 match self {
@@ -81,6 +113,16 @@ any_object! {
         ProxyConfig, AuthorizationPolicy, PeerAuthentication, RequestAuthentication, Telemetry, WasmPlugin,
         TrafficExtension;
     k8s: Service, EndpointSlice, Pod, Namespace, Secret, ConfigMap, Node
+}
+
+fn istio_value<S: Spec>(object: &Object<S>) -> Value {
+    let mut value = json!({
+        "apiVersion": S::KIND.api_version(), "kind": S::KIND.name(), "metadata": object.meta, "spec": object.spec,
+    });
+    if let (Some(status), Some(fields)) = (&object.status, value.as_object_mut()) {
+        fields.insert("status".to_owned(), status.clone());
+    }
+    value
 }
 
 impl From<&k8s::ObjectMeta> for Meta {

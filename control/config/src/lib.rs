@@ -7,14 +7,23 @@
 mod message;
 
 pub mod any;
+mod check;
+pub mod diagnostic;
 pub mod duration;
 pub mod istio;
 pub mod k8s;
 pub mod kind;
 pub mod mesh_config;
 pub mod object;
+pub mod parse;
+pub mod path;
+mod shape;
+pub mod suggest;
 
 pub use any::AnyObject;
+pub use diagnostic::{Diagnostic, FieldError, Severity};
 pub use duration::Duration;
 pub use kind::Kind;
 pub use object::{Meta, Object, Spec};
+pub use parse::{parse, parse_lenient};
+pub use path::Path;
