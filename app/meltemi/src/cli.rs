@@ -60,9 +60,9 @@ impl Global {
                 kube::Config::from_custom_kubeconfig(file, &options).await?
             }
             None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
-            None => kube::Config::infer().await.context(
-                "no cluster found: set KUBECONFIG, or start a local cluster with `meltemi up`",
-            )?,
+            None => kube::Config::infer()
+                .await
+                .context("no cluster found: set KUBECONFIG, or start a local cluster with `meltemi up`")?,
         };
         Ok(kube::Client::try_from(config)?)
     }
@@ -76,6 +76,12 @@ impl Global {
 /// Everything the command line can do, one file a verb.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Start a cluster, the mesh and a demo on this machine.
+    Up(verbs::up::Args),
+    /// Stop the local cluster.
+    Down(verbs::down::Args),
+    /// Say whether the local cluster runs, and where everything is.
+    Status(verbs::status::Args),
     /// Print the shell completion script.
     Completion(verbs::completion::Args),
     /// Print versions of the client, the control plane and the proxies.
@@ -103,6 +109,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match cli.verb {
+        Verb::Up(args) => verbs::up::run(&args),
+        Verb::Down(args) => verbs::down::run(&args),
+        Verb::Status(args) => verbs::status::run(&args),
         Verb::Completion(args) => verbs::completion::run(&args),
         Verb::Version(args) => runtime()?.block_on(verbs::version::run(&args, &cli.global)),
     }

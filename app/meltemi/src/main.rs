@@ -4,6 +4,8 @@
 //! `istio-iptables`, the name of a sample applet), or by the first argument.
 
 mod cli;
+mod local;
+mod render;
 mod role;
 mod verbs;
 
@@ -12,5 +14,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // Helpers of containers and of the daemon's launch must run before any thread exists.
+    if let Some(code) = meltemi_node::launch::hidden(arguments.get(1..).unwrap_or_default()) {
+        return std::process::ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     role::Role::of(&arguments).run(arguments)
 }

@@ -3,4 +3,7 @@
 pub mod agent;
 pub mod completion;
 pub mod discovery;
+pub mod down;
+pub mod status;
+pub mod up;
 pub mod version;

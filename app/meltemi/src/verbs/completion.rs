@@ -6,7 +6,9 @@ use clap::CommandFactory as _;
 
 /// Arguments of `completion`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  source <(meltemi completion bash)\n  meltemi completion zsh > ~/.zfunc/_meltemi")]
+#[command(
+    after_help = "Examples:\n  source <(meltemi completion bash)\n  meltemi completion zsh > ~/.zfunc/_meltemi"
+)]
 pub struct Args {
     /// The shell to write for.
     #[arg(value_enum)]

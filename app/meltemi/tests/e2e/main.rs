@@ -1,0 +1,10 @@
+//! The whole thing, as a user sees it: a cluster started by `meltemi up`, driven by an unmodified kubectl and plain HTTP.
+
+mod bad_input;
+mod bookinfo;
+mod cli;
+mod cluster;
+mod http;
+mod kubectl;
+mod lifecycle;
+mod mesh;
