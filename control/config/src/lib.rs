@@ -8,6 +8,7 @@ mod message;
 
 pub mod any;
 mod check;
+pub mod crd;
 pub mod diagnostic;
 pub mod duration;
 pub mod istio;
@@ -17,8 +18,10 @@ pub mod mesh_config;
 pub mod object;
 pub mod parse;
 pub mod path;
+pub mod render;
 mod shape;
 pub mod suggest;
+pub mod yaml;
 
 pub use any::AnyObject;
 pub use diagnostic::{Diagnostic, FieldError, Severity};

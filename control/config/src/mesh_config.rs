@@ -3,6 +3,7 @@
 
 mod defaults;
 pub mod extension_provider;
+mod load;
 pub mod networks;
 pub mod proxy_config;
 
@@ -16,6 +17,7 @@ use crate::istio::sidecar::OutboundTrafficPolicy;
 use crate::istio::virtual_service::HttpRetry;
 
 pub use extension_provider::ExtensionProvider;
+pub use load::{LoadError, Loaded};
 pub use networks::MeshNetworks;
 pub use proxy_config::ProxyConfig;
 

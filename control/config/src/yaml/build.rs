@@ -1,0 +1,306 @@
+//! From the parser's events to values with places.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use serde_json::{Map, Value};
+
+use super::positions::{Entry, Place, Positions};
+use super::{Document, MAX_DEPTH, MAX_NODES, scalar};
+
+type Failure = (Place, String);
+
+/// A value being built.
+enum Open {
+    List {
+        items: Vec<Value>,
+        anchor: usize,
+        place: Place,
+    },
+    Map {
+        entries: Map<String, Value>,
+        merged: Vec<Value>,
+        key: Option<(String, Place)>,
+        anchor: usize,
+        place: Place,
+    },
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    /// First byte of each line.
+    lines: Vec<usize>,
+    open: Vec<Open>,
+    /// JSON pointer of the innermost open value, and its length before each step.
+    pointer: String,
+    anchors: HashMap<usize, (Value, usize)>,
+    entries: HashMap<String, Entry>,
+    nodes: usize,
+    done: Vec<Document>,
+    root: Option<Value>,
+}
+
+/// All documents of a text.
+pub(super) fn documents(text: &str) -> Result<Vec<Document>, Failure> {
+    let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut builder = Builder {
+        text,
+        lines,
+        open: Vec::new(),
+        pointer: String::new(),
+        anchors: HashMap::new(),
+        entries: HashMap::new(),
+        nodes: 0,
+        done: Vec::new(),
+        root: None,
+    };
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| {
+            let mark = error.marker();
+            (builder.at(mark.line(), mark.col()), format!("this is not YAML: {}", error.info()))
+        })?;
+        builder.event(event, span)?;
+    }
+    Ok(builder.done)
+}
+
+impl Builder<'_> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Failure> {
+        let place = self.place(&span);
+        match event {
+            Event::DocumentEnd => self.end_document(),
+            Event::Scalar(text, style, anchor, tag) => {
+                if let Some(key) = self.wanted_key(&text, style, place)? {
+                    self.set_key(key, place)?;
+                    return Ok(());
+                }
+                let value = resolve(&text, style, tag.as_deref()).map_err(|message| (place, message))?;
+                self.remember(anchor, &value, 1);
+                self.value(value, place, 1)?;
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.container(place, tag.as_deref())?;
+                self.open.push(Open::List { items: Vec::new(), anchor, place });
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.container(place, tag.as_deref())?;
+                self.open.push(Open::Map {
+                    entries: Map::new(),
+                    merged: Vec::new(),
+                    key: None,
+                    anchor,
+                    place,
+                });
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close()?,
+            Event::Alias(anchor) => {
+                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
+                    return Err((place, "this alias names an anchor that is not closed yet".to_owned()));
+                };
+                if self.key_is_due() {
+                    return Err((place, "an alias cannot be a key".to_owned()));
+                }
+                self.value(value, place, size)?;
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
+        }
+        Ok(())
+    }
+
+    fn end_document(&mut self) {
+        let value = self.root.take().unwrap_or(Value::Null);
+        let entries = std::mem::take(&mut self.entries);
+        self.anchors.clear();
+        self.done.push(Document { value, positions: Positions::new(entries) });
+    }
+
+    fn key_is_due(&self) -> bool {
+        matches!(self.open.last(), Some(Open::Map { key: None, .. }))
+    }
+
+    /// The text of a scalar that stands where a key is due. JSON has only text keys, so `on:` becomes `true:`.
+    fn wanted_key(&self, text: &str, style: ScalarStyle, place: Place) -> Result<Option<String>, Failure> {
+        if !self.key_is_due() {
+            return Ok(None);
+        }
+        if style != ScalarStyle::Plain || text == "<<" {
+            return Ok(Some(text.to_owned()));
+        }
+        match scalar::plain(text) {
+            Value::Null => Err((place, "a key is missing before the colon".to_owned())),
+            Value::String(text) => Ok(Some(text)),
+            other => Ok(Some(other.to_string())),
+        }
+    }
+
+    fn set_key(&mut self, name: String, place: Place) -> Result<(), Failure> {
+        if let Some(Open::Map { entries, key, .. }) = self.open.last_mut() {
+            if name != "<<" && entries.contains_key(&name) {
+                let first = self.entries.get(&child(&self.pointer, &name)).map_or(0, |entry| entry.key.line);
+                let message =
+                    format!("key {name:?} stands twice in one mapping, first on line {first}; remove one");
+                return Err((place, message));
+            }
+            *key = Some((name, place));
+        }
+        Ok(())
+    }
+
+    fn container(&mut self, place: Place, tag: Option<&Tag>) -> Result<(), Failure> {
+        if self.key_is_due() {
+            return Err((place, "a key must be a text".to_owned()));
+        }
+        if let Some(tag) = tag
+            && !matches!(tag.suffix.as_str(), "map" | "seq")
+        {
+            return Err((place, format!("tag {}{} is not known; remove it", tag.handle, tag.suffix)));
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err((place, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.count(1, place)?;
+        self.descend(place);
+        Ok(())
+    }
+
+    /// Notes where the value begins that is about to be opened, and makes it the innermost.
+    fn descend(&mut self, place: Place) {
+        let pointer = self.next_pointer();
+        let key = self.key_place().unwrap_or(place);
+        self.entries.insert(pointer.clone(), Entry { key, value: place });
+        self.pointer = pointer;
+    }
+
+    /// The pointer of the value that comes next.
+    fn next_pointer(&self) -> String {
+        match self.open.last() {
+            None => String::new(),
+            Some(Open::List { items, .. }) => format!("{}/{}", self.pointer, items.len()),
+            Some(Open::Map { key, .. }) => {
+                child(&self.pointer, key.as_ref().map(|(name, _)| name.as_str()).unwrap_or_default())
+            }
+        }
+    }
+
+    fn key_place(&self) -> Option<Place> {
+        match self.open.last() {
+            Some(Open::Map { key: Some((_, place)), .. }) => Some(*place),
+            _ => None,
+        }
+    }
+
+    fn close(&mut self) -> Result<(), Failure> {
+        let (value, anchor, place) = match self.open.pop() {
+            Some(Open::List { items, anchor, place }) => (Value::Array(items), anchor, place),
+            Some(Open::Map { mut entries, merged, anchor, place, .. }) => {
+                for source in merged {
+                    merge(&mut entries, source, place)?;
+                }
+                (Value::Object(entries), anchor, place)
+            }
+            None => return Ok(()),
+        };
+        let parent = self.pointer.rfind('/').unwrap_or(0);
+        self.pointer.truncate(parent);
+        if anchor != 0 {
+            let size = size_of(&value);
+            self.remember(anchor, &value, size);
+        }
+        self.attach(value, place);
+        Ok(())
+    }
+
+    fn remember(&mut self, anchor: usize, value: &Value, size: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, (value.clone(), size));
+        }
+    }
+
+    /// A value that is complete at once.
+    fn value(&mut self, value: Value, place: Place, size: usize) -> Result<(), Failure> {
+        self.count(size, place)?;
+        let key = self.key_place().unwrap_or(place);
+        let pointer = self.next_pointer();
+        self.entries.insert(pointer, Entry { key, value: place });
+        self.attach(value, place);
+        Ok(())
+    }
+
+    fn attach(&mut self, value: Value, _place: Place) {
+        match self.open.last_mut() {
+            None => self.root = Some(value),
+            Some(Open::List { items, .. }) => items.push(value),
+            Some(Open::Map { entries, merged, key, .. }) => match key.take() {
+                Some((name, _)) if name == "<<" => merged.push(value),
+                Some((name, _)) => {
+                    entries.insert(name, value);
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn count(&mut self, nodes: usize, place: Place) -> Result<(), Failure> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            return Err((
+                place,
+                format!("more than {MAX_NODES} values, aliases counted as often as they are used"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        let mut place = self.at(span.start.line(), span.start.col());
+        place.end = self.at(span.end.line(), span.end.col()).start.max(place.start);
+        place
+    }
+
+    /// A place from the parser's line (from 1) and column (from 0, in characters).
+    fn at(&self, line: usize, column: usize) -> Place {
+        let from = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let to = self.lines.get(line).copied().unwrap_or(self.text.len());
+        let content = self.text.get(from..to).unwrap_or_default();
+        let start = content.char_indices().nth(column).map_or(to, |(at, _)| from + at);
+        Place { line, column: column + 1, start, end: start }
+    }
+}
+
+fn child(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
+    match tag {
+        Some(tag) if tag.handle == "tag:yaml.org,2002:" => scalar::tagged(&tag.suffix, text),
+        Some(tag) if tag.suffix.is_empty() || (tag.handle.is_empty() && tag.suffix == "!") => {
+            Ok(Value::String(text.to_owned()))
+        }
+        Some(tag) => Err(format!("tag {}{} is not known; remove it", tag.handle, tag.suffix)),
+        None if style == ScalarStyle::Plain => Ok(scalar::plain(text)),
+        None => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// `<<: *anchor`: what stands in the mapping itself wins.
+fn merge(entries: &mut Map<String, Value>, source: Value, place: Place) -> Result<(), Failure> {
+    match source {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                entries.entry(name).or_insert(value);
+            }
+            Ok(())
+        }
+        Value::Array(sources) => sources.into_iter().try_for_each(|source| merge(entries, source, place)),
+        _ => Err((place, "`<<` merges mappings only".to_owned())),
+    }
+}
+
+fn size_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(size_of).sum::<usize>(),
+        Value::Object(entries) => 1 + entries.values().map(size_of).sum::<usize>(),
+        _ => 1,
+    }
+}
