@@ -16,6 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use format::Text;
 pub use sink::Sinks;
 
 use super::info::LogContext;

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use meltemi_proto::envoy::config::cluster::v3::Cluster;
+use meltemi_proto::google::protobuf::value::Kind;
+use meltemi_proto::structs;
 use tokio::time::Instant;
 
 use super::flags::Flags;
@@ -164,6 +167,24 @@ pub struct ServiceTags {
     pub name: Arc<str>,
     /// `default`
     pub namespace: Arc<str>,
+}
+
+impl ClusterTags {
+    /// Reads a cluster's name and metadata.
+    pub fn compile(cluster: &Cluster) -> Self {
+        let name: Arc<str> = cluster.name.as_str().into();
+        let observability_name =
+            if cluster.alt_stat_name.is_empty() { name.clone() } else { cluster.alt_stat_name.as_str().into() };
+        ClusterTags { name, observability_name, service: service(cluster) }
+    }
+}
+
+fn service(cluster: &Cluster) -> Option<ServiceTags> {
+    let istio = cluster.metadata.as_ref()?.filter_metadata.get("istio")?;
+    let Some(Kind::ListValue(services)) = &istio.fields.get("services")?.kind else { return None };
+    let Some(Kind::StructValue(first)) = &services.values.first()?.kind else { return None };
+    let field = |key: &str| structs::string(first, key).unwrap_or_default().into();
+    Some(ServiceTags { host: field("host"), name: field("name"), namespace: field("namespace") })
 }
 
 /// Moments of a request, as far as they were reached.

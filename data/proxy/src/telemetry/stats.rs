@@ -8,6 +8,7 @@ pub mod cells;
 pub mod group;
 pub mod histogram;
 pub mod registry;
+pub mod render;
 pub mod settings;
 pub mod tables;
 pub mod tags;

@@ -27,7 +27,7 @@ impl Format {
 
 /// Literal text mixed with operators.
 #[derive(Clone, Debug)]
-pub(super) struct Text {
+pub struct Text {
     pieces: Box<[Part]>,
     omit_empty: bool,
 }
@@ -40,7 +40,7 @@ enum Part {
 
 impl Text {
     /// Compiles a format string; with `omit_empty` absent values leave nothing instead of `-`.
-    pub(super) fn compile(format: &str, omit_empty: bool) -> Compiled<Self> {
+    pub fn compile(format: &str, omit_empty: bool) -> Compiled<Self> {
         let part = |piece| {
             Ok(match piece {
                 Piece::Text(text) => Part::Text(text.into()),
@@ -62,7 +62,7 @@ impl Text {
     }
 
     /// Appends the text.
-    pub(super) fn write(&self, line: &mut Vec<u8>, context: &LogContext<'_>) {
+    pub fn write(&self, line: &mut Vec<u8>, context: &LogContext<'_>) {
         for piece in &self.pieces {
             match piece {
                 Part::Text(text) => line.extend_from_slice(text.as_bytes()),
