@@ -10,6 +10,7 @@
 pub mod base;
 pub mod matcher;
 pub mod net;
+pub mod route;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -21,7 +21,7 @@ impl Reject {
     /// The same rejection seen from the message that holds the field.
     #[must_use]
     pub fn at(mut self, outer: impl fmt::Display) -> Self {
-        self.field = match (self.field.is_empty(), self.field.starts_with('[')) {
+        self.field = match (self.field.is_empty(), self.field.starts_with(['[', '('])) {
             (true, _) => outer.to_string(),
             (false, true) => format!("{outer}{}", self.field),
             (false, false) => format!("{outer}.{}", self.field),
