@@ -1,0 +1,82 @@
+//! Network filters for connections whose bytes nobody reads.
+
+use meltemi_config::istio::virtual_service::RouteDestination;
+use meltemi_mesh::{ProxyView, Snapshot};
+use meltemi_proto::any;
+use meltemi_proto::envoy::config::listener::v3::Filter;
+use meltemi_proto::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
+use meltemi_proto::istio::metadata_exchange::MetadataExchange;
+
+use super::http::{Side, stats_config};
+use super::{access_log, filter};
+use crate::capabilities::Capabilities;
+use crate::destination;
+
+/// The filters of a chain that leads to one cluster.
+pub fn filters(snapshot: &Snapshot, view: &ProxyView, side: Side, cluster: &str) -> Vec<Filter> {
+    around(
+        snapshot,
+        view,
+        side,
+        TcpProxy {
+            stat_prefix: cluster.to_owned(),
+            cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+            ..Default::default()
+        },
+    )
+}
+
+/// The filters of a chain that leads to the destinations of a VirtualService. `port` is where the client connected.
+pub fn routed(
+    snapshot: &Snapshot,
+    view: &ProxyView,
+    side: Side,
+    route: &[RouteDestination],
+    from: destination::From<'_>,
+) -> Vec<Filter> {
+    let named: Vec<(String, u32)> = route
+        .iter()
+        .map(|r| {
+            (destination::cluster(snapshot, view, &r.destination, from), u32::try_from(r.weight).unwrap_or(0))
+        })
+        .collect();
+    if let [(cluster, _)] = named.as_slice() {
+        return filters(snapshot, view, side, cluster);
+    }
+    let clusters = named.into_iter().filter(|(_, weight)| *weight > 0).map(|(name, weight)| {
+        tcp_proxy::weighted_cluster::ClusterWeight { name, weight, metadata_match: None }
+    });
+    let clusters: Vec<_> = clusters.collect();
+    let stat_prefix = clusters.first().map(|c| c.name.clone()).unwrap_or_default();
+    around(
+        snapshot,
+        view,
+        side,
+        TcpProxy {
+            stat_prefix,
+            cluster_specifier: Some(tcp_proxy::ClusterSpecifier::WeightedClusters(
+                tcp_proxy::WeightedCluster { clusters },
+            )),
+            ..Default::default()
+        },
+    )
+}
+
+fn around(snapshot: &Snapshot, view: &ProxyView, side: Side, mut proxy: TcpProxy) -> Vec<Filter> {
+    proxy.access_log = access_log::logs(snapshot, view, side == Side::Inbound);
+    let capabilities = Capabilities::of(view);
+    let mut filters = Vec::new();
+    if capabilities.tcp_metadata {
+        let config = MetadataExchange {
+            protocol: crate::tls::ALPN_PEER_EXCHANGE.to_owned(),
+            enable_discovery: true,
+            ..Default::default()
+        };
+        filters.push(filter("istio.metadata_exchange", any::pack(&config)));
+    }
+    if capabilities.stats {
+        filters.push(filter("istio.stats", any::pack(&stats_config(side))));
+    }
+    filters.push(filter("envoy.filters.network.tcp_proxy", any::pack(&proxy)));
+    filters
+}
