@@ -173,8 +173,11 @@ impl ClusterTags {
     /// Reads a cluster's name and metadata.
     pub fn compile(cluster: &Cluster) -> Self {
         let name: Arc<str> = cluster.name.as_str().into();
-        let observability_name =
-            if cluster.alt_stat_name.is_empty() { name.clone() } else { cluster.alt_stat_name.as_str().into() };
+        let observability_name = if cluster.alt_stat_name.is_empty() {
+            name.clone()
+        } else {
+            cluster.alt_stat_name.as_str().into()
+        };
         ClusterTags { name, observability_name, service: service(cluster) }
     }
 }

@@ -73,7 +73,9 @@ impl IstioStats {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (overrides, reports) = Overrides::compile(config);
         let metadata = node.metadata.clone().unwrap_or_default();
-        store.build_info(structs::string(&metadata, "ISTIO_VERSION").filter(|v| !v.is_empty()).unwrap_or("unknown"));
+        store.build_info(
+            structs::string(&metadata, "ISTIO_VERSION").filter(|v| !v.is_empty()).unwrap_or("unknown"),
+        );
         let stats = IstioStats {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             reporter: Reporter::of(config, direction),
@@ -138,7 +140,10 @@ impl IstioStats {
             }
             let mut labels = common.clone();
             labels.push(("request_protocol", outcome.protocol().to_owned()));
-            if matches!(metric, Metric::Requests | Metric::Duration | Metric::RequestBytes | Metric::ResponseBytes) {
+            if matches!(
+                metric,
+                Metric::Requests | Metric::Duration | Metric::RequestBytes | Metric::ResponseBytes
+            ) {
                 let status = outcome.grpc.flatten().map(|status| status.to_string()).unwrap_or_default();
                 labels.push(("response_code", outcome.code.to_string()));
                 labels.push(("grpc_response_status", status));

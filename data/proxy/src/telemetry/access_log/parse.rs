@@ -27,9 +27,9 @@ pub(super) fn pieces(format: &str) -> Compiled<Vec<Piece<'_>>> {
             pieces.push(Piece::Text(&rest[..start]));
         }
         let after = &rest[start + 1..];
-        if after.starts_with('%') {
+        if let Some(after) = after.strip_prefix('%') {
             pieces.push(Piece::Text("%"));
-            rest = &after[1..];
+            rest = after;
             continue;
         }
         let (piece, remaining) = operator(after)?;

@@ -130,10 +130,9 @@ fn run(shared: &Weak<Shared>) {
 
 impl Alarm {
     fn ring(&self) {
-        if !self.raised.load(Ordering::Relaxed) && !self.raised.swap(true, Ordering::SeqCst) {
-            if let Some(writer) = self.writer.get() {
-                writer.unpark();
-            }
+        let first = !self.raised.load(Ordering::Relaxed) && !self.raised.swap(true, Ordering::SeqCst);
+        if let Some(writer) = self.writer.get().filter(|_| first) {
+            writer.unpark();
         }
     }
 }

@@ -44,7 +44,8 @@ impl Expression {
         let text = text.trim();
         if let Some((condition, rest)) = text.split_once('?') {
             let tested = condition.trim().strip_prefix("has(").and_then(|inner| inner.strip_suffix(')'));
-            let tested = tested.ok_or_else(|| format!("{condition:?}: only has(…) is understood before '?'"))?;
+            let tested =
+                tested.ok_or_else(|| format!("{condition:?}: only has(…) is understood before '?'"))?;
             let (yes, no) = rest.split_once(':').ok_or_else(|| format!("{text:?}: ':' is missing"))?;
             let choice = (Box::new(Self::compile(yes)?), Box::new(Self::compile(no)?));
             return Ok(Expression::Choice(attribute(tested.trim())?, choice.0, choice.1));
@@ -63,7 +64,11 @@ impl Expression {
             Expression::Literal(text) => Some(text.clone()),
             Expression::Attribute(attribute) => attribute.evaluate(context),
             Expression::Choice(tested, yes, no) => {
-                if tested.evaluate(context).is_some() { yes.evaluate(context) } else { no.evaluate(context) }
+                if tested.evaluate(context).is_some() {
+                    yes.evaluate(context)
+                } else {
+                    no.evaluate(context)
+                }
             }
         }
     }
@@ -147,6 +152,8 @@ mod tests {
                 Box::new(Expression::Literal("none".to_owned()))
             )
         );
-        assert!(Expression::compile("size(request.path) > 3").unwrap_err().contains("size(request.path) > 3"));
+        assert!(
+            Expression::compile("size(request.path) > 3").unwrap_err().contains("size(request.path) > 3")
+        );
     }
 }

@@ -89,7 +89,10 @@ pub(super) fn principals(reporter: Reporter, info: &RequestInfo) -> (Option<&Arc
 }
 
 /// `mutual_tls` or `none` where traffic arrives; a source cannot know what the other side demands.
-pub(super) fn security_policy(reporter: Reporter, principals: (Option<&Arc<str>>, Option<&Arc<str>>)) -> &'static str {
+pub(super) fn security_policy(
+    reporter: Reporter,
+    principals: (Option<&Arc<str>>, Option<&Arc<str>>),
+) -> &'static str {
     match (reporter, principals) {
         (Reporter::Source, _) => UNKNOWN,
         (_, (Some(_), Some(_))) => "mutual_tls",
@@ -132,8 +135,10 @@ pub(super) fn common(
         _ => (peer_principal, local_principal),
     };
     let principal = |value: Option<&Arc<str>>| value.map_or(UNKNOWN, |v| v).to_owned();
-    let fallback = if reporter == Reporter::Source { UNKNOWN } else { or(&destination.canonical_name, UNKNOWN) };
-    let service_namespace = if reporter == Reporter::Source { destination_namespace } else { &*local.namespace };
+    let fallback =
+        if reporter == Reporter::Source { UNKNOWN } else { or(&destination.canonical_name, UNKNOWN) };
+    let service_namespace =
+        if reporter == Reporter::Source { destination_namespace } else { &*local.namespace };
     let service_cluster = if reporter == Reporter::Source { &destination.cluster } else { &local.cluster };
     let text = |value: &str| or(value, UNKNOWN).to_owned();
     vec![

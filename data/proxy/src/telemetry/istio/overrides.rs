@@ -35,7 +35,10 @@ impl Overrides {
             overrides.metric(metric, &mut reports);
         }
         for definition in &config.definitions {
-            reports.push(format!("metric {:?}: new metrics are not supported, only the standard ones", definition.name));
+            reports.push(format!(
+                "metric {:?}: new metrics are not supported, only the standard ones",
+                definition.name
+            ));
         }
         (overrides, reports)
     }
@@ -49,7 +52,8 @@ impl Overrides {
             reports.push(format!("metric {:?} is not one of the standard metrics", config.name));
         }
         if config.drop {
-            self.dropped.extend(named.iter().filter_map(|index| METRICS.get(*index)).map(|(metric, ..)| *metric));
+            self.dropped
+                .extend(named.iter().filter_map(|index| METRICS.get(*index)).map(|(metric, ..)| *metric));
             return;
         }
         if !config.r#match.is_empty() {
@@ -92,10 +96,16 @@ impl Overrides {
     }
 
     /// Applies the changes to a metric's labels; `values` are the values of all expressions.
-    pub(super) fn apply(&self, metric: Metric, labels: &mut Vec<(&'static str, String)>, values: &[String]) -> Vec<(String, String)> {
+    pub(super) fn apply(
+        &self,
+        metric: Metric,
+        labels: &mut Vec<(&'static str, String)>,
+        values: &[String],
+    ) -> Vec<(String, String)> {
         let index = METRICS.iter().position(|(known, ..)| *known == metric);
         let changes = index.and_then(|index| self.changes.get(index)).map_or(&[][..], Vec::as_slice);
-        let mut all: Vec<(String, String)> = labels.drain(..).map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut all: Vec<(String, String)> =
+            labels.drain(..).map(|(name, value)| (name.to_owned(), value)).collect();
         for (label, change) in changes {
             let value = match change {
                 Change::Remove => {

@@ -41,8 +41,11 @@ pub struct Peer {
     pub version: Arc<str>,
 }
 
+/// Peers by the header's bytes; bytes that do not decode are remembered too.
+type Known = HashMap<Box<[u8]>, Option<Arc<Peer>>, foldhash::fast::RandomState>;
+
 thread_local! {
-    static KNOWN: RefCell<HashMap<Box<[u8]>, Option<Arc<Peer>>, foldhash::fast::RandomState>> = RefCell::default();
+    static KNOWN: RefCell<Known> = RefCell::default();
 }
 
 impl Peer {
@@ -59,7 +62,8 @@ impl Peer {
         };
         let workload = field("WORKLOAD_NAME");
         let name = label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
-        let revision = label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+        let revision =
+            label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
         Peer {
             workload: workload.into(),
             namespace: field("NAMESPACE").into(),
@@ -121,7 +125,8 @@ pub struct OwnHeaders {
 impl OwnHeaders {
     /// The headers of a proxy; `None` for a node id that no header can hold.
     pub fn of(node: &Node) -> Option<Self> {
-        const KEYS: [&str; 6] = ["NAME", "NAMESPACE", "CLUSTER_ID", "OWNER", "SERVICE_ACCOUNT", "WORKLOAD_NAME"];
+        const KEYS: [&str; 6] =
+            ["NAME", "NAMESPACE", "CLUSTER_ID", "OWNER", "SERVICE_ACCOUNT", "WORKLOAD_NAME"];
         const LABELS: [&str; 6] = [
             "app",
             "version",
@@ -133,7 +138,9 @@ impl OwnHeaders {
         let mut sent = Struct::default();
         if let Some(metadata) = &node.metadata {
             sent = pick(metadata, &KEYS);
-            if let Some(Kind::StructValue(labels)) = metadata.fields.get("LABELS").and_then(|v| v.kind.as_ref()) {
+            if let Some(Kind::StructValue(labels)) =
+                metadata.fields.get("LABELS").and_then(|v| v.kind.as_ref())
+            {
                 let kind = Some(Kind::StructValue(pick(labels, &LABELS)));
                 sent.fields.insert("LABELS".to_owned(), Value { kind });
             }
@@ -172,7 +179,11 @@ mod tests {
 
     fn node(metadata: serde_json::Value) -> Node {
         let metadata = Some(structs::from_map(metadata.as_object().unwrap()));
-        Node { id: "sidecar~10.0.0.1~p.default~default.svc.cluster.local".to_owned(), metadata, ..Node::default() }
+        Node {
+            id: "sidecar~10.0.0.1~p.default~default.svc.cluster.local".to_owned(),
+            metadata,
+            ..Node::default()
+        }
     }
 
     #[test]
@@ -209,7 +220,10 @@ mod tests {
     #[test]
     fn an_endpoint_names_its_workload() {
         let peer = Peer::of_endpoint("reviews-v2;default;reviews;v2;Kubernetes");
-        assert_eq!((&*peer.workload, &*peer.canonical_revision, &*peer.cluster), ("reviews-v2", "v2", "Kubernetes"));
+        assert_eq!(
+            (&*peer.workload, &*peer.canonical_revision, &*peer.cluster),
+            ("reviews-v2", "v2", "Kubernetes")
+        );
         assert_eq!(&*Peer::of_endpoint("only").workload, "only");
     }
 }

@@ -31,7 +31,12 @@ pub(super) enum Metric {
 /// Every standard metric: its name in overrides, its full name and what it is.
 pub(super) const METRICS: [(Metric, &str, &str, Kind); 10] = [
     (Metric::Requests, "requests_total", "istio_requests_total", Kind::Counter),
-    (Metric::Duration, "request_duration_milliseconds", "istio_request_duration_milliseconds", Kind::Histogram),
+    (
+        Metric::Duration,
+        "request_duration_milliseconds",
+        "istio_request_duration_milliseconds",
+        Kind::Histogram,
+    ),
     (Metric::RequestBytes, "request_bytes", "istio_request_bytes", Kind::Histogram),
     (Metric::ResponseBytes, "response_bytes", "istio_response_bytes", Kind::Histogram),
     (Metric::RequestMessages, "request_messages_total", "istio_request_messages_total", Kind::Counter),
@@ -125,7 +130,10 @@ fn overflow(labels: Labels) -> Labels {
         ["reporter", "request_protocol", "response_code", "connection_security_policy", "source_workload"];
     let other: Arc<str> = "other".into();
     let keep = |name: &Arc<str>| KEPT.contains(&name.as_ref());
-    labels.into_iter().map(|(name, value)| if keep(&name) { (name, value) } else { (name, other.clone()) }).collect()
+    labels
+        .into_iter()
+        .map(|(name, value)| if keep(&name) { (name, value) } else { (name, other.clone()) })
+        .collect()
 }
 
 /// What decides which series a request belongs to, without making a label of it.

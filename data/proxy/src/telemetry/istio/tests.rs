@@ -44,7 +44,11 @@ fn reviews() -> Arc<ClusterTags> {
     Arc::new(ClusterTags::compile(&meltemi_proto::json::from_json::<Cluster>(&cluster).unwrap()))
 }
 
-fn stats(config: serde_json::Value, direction: TrafficDirection, node: &Node) -> (IstioStats, Registry, Vec<String>) {
+fn stats(
+    config: serde_json::Value,
+    direction: TrafficDirection,
+    node: &Node,
+) -> (IstioStats, Registry, Vec<String>) {
     let registry = Registry::new(1, Settings::default());
     let store = SeriesStore::new(registry.clone(), SeriesStore::LIMIT);
     let config = meltemi_proto::json::from_json(&config).unwrap();
@@ -86,7 +90,11 @@ fn the_source_names_both_sides() {
     let mut info = request(ConnectionInfo::new(1, address("10.96.0.9:9080"), address("10.244.0.5:4000")));
     info.upstream.cluster = Some(reviews());
     info.upstream.tls = tls(REVIEWS, PRODUCTPAGE);
-    let peer = Peer { app: "reviews".into(), version: "v2".into(), ..Peer::of_endpoint("reviews-v2;default;reviews;v2;Kubernetes") };
+    let peer = Peer {
+        app: "reviews".into(),
+        version: "v2".into(),
+        ..Peer::of_endpoint("reviews-v2;default;reviews;v2;Kubernetes")
+    };
     info.upstream.peer = Some(Arc::new(peer));
     let head = head("reviews:9080");
     let context = LogContext { info: &info, request: Some(&head), response: None, trailers: None };
@@ -122,17 +130,24 @@ source_workload=productpage-v1
 source_workload_namespace=default
 ";
     assert_eq!(text(&labels), expected);
-    let (_, Value::Histogram(bytes)) = only(&registry, "istio_response_bytes") else { panic!("not a histogram") };
+    let (_, Value::Histogram(bytes)) = only(&registry, "istio_response_bytes") else {
+        panic!("not a histogram")
+    };
     assert_eq!((bytes.count(), bytes.sum), (2, 1800));
-    let (_, Value::Histogram(duration)) = only(&registry, "istio_request_duration_milliseconds") else { panic!() };
+    let (_, Value::Histogram(duration)) = only(&registry, "istio_request_duration_milliseconds") else {
+        panic!()
+    };
     assert_eq!(duration.sum, 24);
     assert_eq!(only(&registry, "istio_build").0.get("tag").map(String::as_str), Some("1.30.0"));
 }
 
 #[test]
 fn the_destination_knows_the_policy_and_trusts_the_certificates_namespace() {
-    let (stats, registry, _) =
-        stats(json!({"disable_host_header_fallback": true}), TrafficDirection::Inbound, &node("reviews-v2", "reviews", "v2"));
+    let (stats, registry, _) = stats(
+        json!({"disable_host_header_fallback": true}),
+        TrafficDirection::Inbound,
+        &node("reviews-v2", "reviews", "v2"),
+    );
     let mut connection = ConnectionInfo::new(1, address("10.244.0.9:9080"), address("10.244.0.5:4000"));
     connection.tls = tls(PRODUCTPAGE, REVIEWS);
     let mut info = request(connection);
@@ -178,7 +193,8 @@ fn passthrough_and_black_hole_have_names() {
         stats(json!({}), TrafficDirection::Outbound, &node("productpage-v1", "productpage", "v1"));
     let head = head("example.com");
     for (route, cluster) in [(None, Some("PassthroughCluster")), (Some("block_all"), None)] {
-        let mut info = request(ConnectionInfo::new(1, address("93.184.216.34:80"), address("10.244.0.5:4000")));
+        let mut info =
+            request(ConnectionInfo::new(1, address("93.184.216.34:80"), address("10.244.0.5:4000")));
         info.route = route.map(Into::into);
         info.upstream.cluster =
             cluster.map(|name: &str| Arc::new(ClusterTags { name: name.into(), ..ClusterTags::default() }));
@@ -187,8 +203,14 @@ fn passthrough_and_black_hole_have_names() {
     }
     let mut names: Vec<String> = Vec::new();
     for sample in registry.samples().iter().filter(|s| s.extracted.name == "istio_requests_total") {
-        let label = |name: &str| sample.extracted.tags.iter().find(|(k, _)| &**k == name).unwrap().1.to_string();
-        names.push(format!("{} {} {}", label("destination_service_name"), label("destination_service"), label("response_flags")));
+        let label =
+            |name: &str| sample.extracted.tags.iter().find(|(k, _)| &**k == name).unwrap().1.to_string();
+        names.push(format!(
+            "{} {} {}",
+            label("destination_service_name"),
+            label("destination_service"),
+            label("response_flags")
+        ));
     }
     names.sort();
     assert_eq!(names, ["BlackHoleCluster example.com NR", "PassthroughCluster example.com -"]);
@@ -260,7 +282,12 @@ fn overrides_are_applied_or_reported() {
 fn too_many_label_sets_end_in_other() {
     let registry = Registry::new(1, Settings::default());
     let store = SeriesStore::new(registry.clone(), 8);
-    let (stats, _) = IstioStats::compile(&proto::PluginConfig::default(), TrafficDirection::Outbound, &node("a", "a", "v1"), &store);
+    let (stats, _) = IstioStats::compile(
+        &proto::PluginConfig::default(),
+        TrafficDirection::Outbound,
+        &node("a", "a", "v1"),
+        &store,
+    );
     let info = request(ConnectionInfo::new(1, address("10.96.0.9:80"), address("10.244.0.5:4000")));
     for i in 0..1000 {
         let head = head(&format!("host-{i}"));

@@ -89,8 +89,9 @@ impl Registry {
         self.find(name, "series", Names::One(kind), labels)
     }
 
-    /// How many labelled series are alive.
-    pub(crate) fn living(&self) -> usize {
+    /// How many groups are alive.
+    #[cfg(test)]
+    fn living(&self) -> usize {
         self.0.groups.lock().by_key.values().filter(|group| group.strong_count() > 0).count()
     }
 

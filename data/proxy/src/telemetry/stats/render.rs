@@ -108,8 +108,10 @@ pub fn json(samples: &[Sample]) -> Json {
             Value::Gauge(value) => stats.push(json!({"name": sample.name, "value": value})),
             Value::Histogram(distribution) => {
                 let value = |q: f64| distribution.quantile(q).map(round);
-                let values: Vec<Json> =
-                    QUANTILES.iter().map(|(_, q)| json!({"interval": null, "cumulative": value(*q)})).collect();
+                let values: Vec<Json> = QUANTILES
+                    .iter()
+                    .map(|(_, q)| json!({"interval": null, "cumulative": value(*q)}))
+                    .collect();
                 computed.push(json!({"name": sample.name, "values": values}));
             }
         }
@@ -123,7 +125,8 @@ pub fn json(samples: &[Sample]) -> Json {
 
 /// Prometheus' exposition format: `envoy_` names with tags as labels, Istio's names as they are.
 pub fn prometheus(mut samples: Vec<Sample>) -> String {
-    samples.sort_by(|a, b| (&a.extracted.name, &a.extracted.tags).cmp(&(&b.extracted.name, &b.extracted.tags)));
+    samples
+        .sort_by(|a, b| (&a.extracted.name, &a.extracted.tags).cmp(&(&b.extracted.name, &b.extracted.tags)));
     let mut out = String::new();
     let mut last = String::new();
     for sample in &samples {
@@ -143,7 +146,11 @@ pub fn prometheus(mut samples: Vec<Sample>) -> String {
 }
 
 fn metric_name(sample: &Sample) -> String {
-    if sample.custom { sanitized(&sample.extracted.name) } else { format!("envoy_{}", sanitized(&sample.extracted.name)) }
+    if sample.custom {
+        sanitized(&sample.extracted.name)
+    } else {
+        format!("envoy_{}", sanitized(&sample.extracted.name))
+    }
 }
 
 fn series(out: &mut String, name: &str, sample: &Sample) {
@@ -249,7 +256,8 @@ envoy_server_initialization_time_ms_bucket{le=\"+Inf\"} 1
 envoy_server_initialization_time_ms_sum 7
 envoy_server_initialization_time_ms_count 1
 ";
-        let used: String = shown.lines().filter(|line| !line.contains("xds-grpc\"} 0")).map(|l| format!("{l}\n")).collect();
+        let used: String =
+            shown.lines().filter(|line| !line.contains("xds-grpc\"} 0")).map(|l| format!("{l}\n")).collect();
         assert!(used.contains(expected.lines().nth(1).unwrap()), "{used}");
         for line in expected.lines().skip(2) {
             assert!(used.contains(line), "{line} is missing in\n{used}");
@@ -273,13 +281,20 @@ envoy_server_initialization_time_ms_count 1
         let (registry, ..) = &filled();
         let selection = Selection { kind: Some(Shown::Histograms), used_only: true, ..Selection::default() };
         let shown = json(&selection.of(registry));
-        assert_eq!(shown["stats"][0]["histograms"]["computed_quantiles"][0]["name"], "server.initialization_time_ms");
+        assert_eq!(
+            shown["stats"][0]["histograms"]["computed_quantiles"][0]["name"],
+            "server.initialization_time_ms"
+        );
     }
 
     #[test]
     fn settings_say_which_field_is_wrong() {
-        let config = json!({"stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": "("}}]}}});
+        let config =
+            json!({"stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": "("}}]}}});
         let error = Settings::compile(&meltemi_proto::json::from_json(&config).unwrap()).unwrap_err();
-        assert!(error.to_string().starts_with("stats_matcher.inclusion_list.patterns[0].safe_regex.regex"), "{error}");
+        assert!(
+            error.to_string().starts_with("stats_matcher.inclusion_list.patterns[0].safe_regex.regex"),
+            "{error}"
+        );
     }
 }
