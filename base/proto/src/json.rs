@@ -3,13 +3,13 @@
 //! The descriptor pool takes some milliseconds and about 15 MB, so it is built at the first use: a proxy pays
 //! only when somebody asks its admin interface for a dump.
 
-mod fallback;
+mod print;
 
 use std::io::Read;
 use std::sync::OnceLock;
 
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, SerializeOptions};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage};
 use serde_json::Value;
 
 use crate::any::message_name;
@@ -108,14 +108,7 @@ pub fn any_to_json_as(any: &Any, style: Style) -> Result<Value, JsonError> {
 /// # Errors
 /// When the name is unknown or the bytes do not decode.
 pub fn bytes_to_json(full_name: &str, bytes: &[u8], style: Style) -> Result<Value, JsonError> {
-    let message = decode(full_name, bytes)?;
-    let options =
-        SerializeOptions::new().stringify_64_bit_integers(true).use_proto_field_name(style.proto_names);
-    // The library refuses an `Any` of a type it does not know; then our walk takes over, which does not.
-    match message.serialize_with_options(serde_json::value::Serializer, &options) {
-        Ok(value) => Ok(value),
-        Err(_) => fallback::message_to_json(&message, style),
-    }
+    print::message_to_json(&decode(full_name, bytes)?, style)
 }
 
 /// A message from its JSON. Both spellings of field names are accepted, unknown fields are refused.

@@ -46,14 +46,14 @@ fn any_of_an_unknown_type_keeps_its_bytes() {
 }
 
 #[test]
-fn the_fallback_prints_what_the_library_prints() {
+fn prints_what_the_library_prints() {
     let mut cluster = cluster();
     cluster.circuit_breakers = Some(Default::default());
     cluster.lb_policy = 1;
     cluster.metadata = Some(crate::envoy::config::core::v3::Metadata {
         filter_metadata: [(
             "istio".to_owned(),
-            crate::structs::from_map(json!({"a": [1, "b"]}).as_object().unwrap()),
+            crate::structs::from_map(json!({"a": [true, "b"]}).as_object().unwrap()),
         )]
         .into(),
         ..Default::default()
@@ -61,8 +61,10 @@ fn the_fallback_prints_what_the_library_prints() {
     cluster.typed_extension_protocol_options =
         [("x".to_owned(), pack(&Duration { seconds: 3, nanos: 0 }))].into();
     let message = decode("envoy.config.cluster.v3.Cluster", &cluster.encode_to_vec()).unwrap();
-    let style = Style::default();
-    assert_eq!(fallback::message_to_json(&message, style).unwrap(), to_json(&cluster).unwrap());
+    let theirs = message
+        .serialize_with_options(serde_json::value::Serializer, &prost_reflect::SerializeOptions::new())
+        .unwrap();
+    assert_eq!(to_json(&cluster).unwrap(), theirs);
 }
 
 #[test]
@@ -73,16 +75,12 @@ fn unknown_field_is_named() {
 
 #[test]
 fn descriptors_belong_to_the_locked_envoy_types() {
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .other_options(["--offline".to_owned(), "--locked".to_owned()])
-        .exec()
-        .unwrap();
-    let envoy = metadata.packages.iter().find(|package| package.name == "envoy-types").unwrap();
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
+    let (_, package) = lock.split_once("name = \"envoy-types\"\nversion = \"").unwrap();
+    let (version, _) = package.split_once('"').unwrap();
     let recorded = include_str!("../../descriptors.version").trim();
     assert_eq!(
-        envoy.version.to_string(),
-        recorded,
+        version, recorded,
         "envoy-types changed: run `cargo run -p meltemi-proto --example descriptors`"
     );
 }

@@ -1,5 +1,5 @@
-//! JSON of messages that hold an `Any` of a type we do not know: printed as its URL and its bytes in base64,
-//! so that one foreign extension never hides the rest of a dump.
+//! Messages as JSON. The library could do it, but it gives up at an `Any` of a type it does not know, and one
+//! foreign extension must not hide the rest of a dump; and its maps come out in random order.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,15 +10,21 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{JsonError, Style};
 use crate::any::message_name;
+use crate::structs;
 
 pub(super) fn message_to_json(message: &DynamicMessage, style: Style) -> Result<Json, JsonError> {
     let name = message.descriptor().full_name().to_owned();
     if name == "google.protobuf.Any" {
         return any(message, style);
     }
-    // Other well-known types have a JSON form of their own and cannot hold an unknown type.
-    if name.starts_with("google.protobuf.") {
-        return whole(message, &name);
+    match name.as_str() {
+        "google.protobuf.Struct" => {
+            return structure(message).map(|value| Json::Object(structs::to_map(&value)));
+        }
+        "google.protobuf.Value" => return structure(message).map(|value| structs::to_json(&value)),
+        // Other well-known types have a JSON form of their own and hold neither maps nor messages.
+        _ if name.starts_with("google.protobuf.") => return whole(message, &name),
+        _ => {}
     }
     let mut object = Map::new();
     for (field, value) in message.fields() {
@@ -46,6 +52,12 @@ fn any(message: &DynamicMessage, style: Style) -> Result<Json, JsonError> {
         }
     }
     Ok(Json::Object(object))
+}
+
+fn structure<M: prost::Message + prost::Name + Default>(message: &DynamicMessage) -> Result<M, JsonError> {
+    use prost_reflect::prost::Message;
+    M::decode(message.encode_to_vec().as_slice())
+        .map_err(|source| JsonError::Decode { message: M::full_name(), source })
 }
 
 fn whole(message: &DynamicMessage, name: &str) -> Result<Json, JsonError> {
@@ -101,7 +113,12 @@ fn scalar(kind: &Kind, value: &Field, style: Style) -> Result<Json, JsonError> {
 }
 
 fn float(value: f64) -> Json {
-    serde_json::Number::from_f64(value).map_or_else(|| Json::String(value.to_string()), Json::Number)
+    let word = || match value {
+        value if value.is_nan() => "NaN",
+        value if value > 0.0 => "Infinity",
+        _ => "-Infinity",
+    };
+    serde_json::Number::from_f64(value).map_or_else(|| Json::String(word().to_owned()), Json::Number)
 }
 
 fn enum_name(kind: &Kind, number: i32) -> Json {
