@@ -1,0 +1,298 @@
+//! Everything the agent needs to know, worked out from arguments and environment. Pure.
+
+mod address;
+mod proxy_config;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use address::{HostPort, HostPortError};
+use meltemi_proto::node::{NodeId, NodeKind, NodeMetadata};
+use meltemi_proto::{ports, version};
+pub use proxy_config::{GoDuration, ProxyConfig, ProxyConfigError};
+use serde_json::Value;
+
+use crate::cli::ProxyArgs;
+use crate::environment::Environment;
+
+/// Files and sockets, relative to the working directory of the container.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Root that the control plane's certificate must chain to.
+    pub root_cert: PathBuf,
+    /// Service account token.
+    pub token: PathBuf,
+    /// Socket on which we serve secrets.
+    pub sds: PathBuf,
+    /// Socket on which we pass ADS on.
+    pub xds: PathBuf,
+    /// Where the bootstrap is written.
+    pub config_dir: PathBuf,
+}
+
+/// The agent's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who the proxy is.
+    pub node: NodeId,
+    /// `Node.cluster`.
+    pub service_cluster: String,
+    /// `Node.metadata`.
+    pub metadata: NodeMetadata,
+    /// Kubernetes service account.
+    pub service_account: String,
+    /// Trust domain of the mesh.
+    pub trust_domain: String,
+    /// The control plane.
+    pub discovery: HostPort,
+    /// The certificate authority.
+    pub authority: HostPort,
+    /// Name that the control plane's certificate must have.
+    pub server_name: String,
+    /// Life time to ask for.
+    pub certificate_ttl: Duration,
+    /// Effective `ProxyConfig`.
+    pub proxy_config: ProxyConfig,
+    /// Port of our HTTP server.
+    pub status_port: u16,
+    /// `ISTIO_KUBE_APP_PROBERS`, as JSON.
+    pub probers: Option<String>,
+    /// `ISTIO_PROMETHEUS_ANNOTATIONS`, as JSON.
+    pub scrape: Option<String>,
+    /// Application probes go to the loopback instead of the pod's address.
+    pub probe_localhost: bool,
+    /// Leave as soon as nothing is in flight.
+    pub exit_on_zero: bool,
+    /// With `exit_on_zero`: not before this.
+    pub minimum_drain: Duration,
+    /// Mark of our own sockets, where capture tells them by mark.
+    pub bypass_mark: Option<u32>,
+    /// Incremental xDS.
+    pub delta: bool,
+    /// Log levels of the proxy, as Envoy's flags have them.
+    pub proxy_log_level: String,
+    /// Files and sockets.
+    pub paths: Paths,
+}
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A variable is missing.
+    #[error("the environment variable {0} is not set; the injected pod template sets it")]
+    Missing(&'static str),
+    /// A variable makes no sense.
+    #[error("{name}={value:?}: expected {expected}")]
+    Value {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// The proxy's configuration does not parse.
+    #[error(transparent)]
+    ProxyConfig(#[from] ProxyConfigError),
+    /// An address does not parse.
+    #[error("{0}: {1}")]
+    Address(&'static str, HostPortError),
+}
+
+/// Life time of workload certificates unless `SECRET_TTL` says otherwise.
+const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Istio's default of `MINIMUM_DRAIN_DURATION`.
+const DEFAULT_MINIMUM_DRAIN: Duration = Duration::from_secs(5);
+
+impl Settings {
+    /// Works the settings out.
+    ///
+    /// # Errors
+    /// When something needed is missing or does not parse.
+    pub fn new(args: &ProxyArgs, env: &Environment) -> Result<Self, SettingsError> {
+        let proxy_config = ProxyConfig::effective(env)?;
+        let node = node_id(args, env)?;
+        let discovery = address("discoveryAddress", &proxy_config.discovery_address)?;
+        let authority = match env.get("CA_ADDR") {
+            Some(text) => address("CA_ADDR", text)?,
+            None => discovery.clone(),
+        };
+        let service_account = env.get_or("SERVICE_ACCOUNT", "default").to_owned();
+        Ok(Self {
+            service_cluster: service_cluster(args, env, &node),
+            metadata: metadata(env, &node, &proxy_config, &service_account),
+            trust_domain: env.get_or("TRUST_DOMAIN", "cluster.local").to_owned(),
+            server_name: env.get_or("ISTIOD_SAN", &discovery.host).to_owned(),
+            certificate_ttl: duration(env, "SECRET_TTL", DEFAULT_TTL)?,
+            status_port: proxy_config.status_port.filter(|port| *port > 0).unwrap_or(ports::AGENT),
+            probers: env.get("ISTIO_KUBE_APP_PROBERS").map(str::to_owned),
+            scrape: env.get("ISTIO_PROMETHEUS_ANNOTATIONS").map(str::to_owned),
+            probe_localhost: env.flag("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION").unwrap_or(false),
+            exit_on_zero: env.flag("EXIT_ON_ZERO_ACTIVE_CONNECTIONS").unwrap_or(false),
+            minimum_drain: duration(env, "MINIMUM_DRAIN_DURATION", DEFAULT_MINIMUM_DRAIN)?,
+            bypass_mark: mark(env)?,
+            delta: env.flag("ISTIO_DELTA_XDS").unwrap_or(true),
+            proxy_log_level: log_level(args),
+            paths: Paths::new(env, &proxy_config),
+            node,
+            service_account,
+            discovery,
+            authority,
+            proxy_config,
+        })
+    }
+
+    /// How long to go on serving after SIGTERM before the process leaves.
+    pub fn termination_drain(&self) -> Duration {
+        self.proxy_config.termination_drain_duration.as_ref().map_or(Duration::from_secs(5), |value| value.0)
+    }
+
+    /// The time in which Envoy spreads its closing of connections.
+    pub fn drain_duration(&self) -> Duration {
+        self.proxy_config.drain_duration.as_ref().map_or(Duration::from_secs(45), |value| value.0)
+    }
+}
+
+impl Paths {
+    fn new(env: &Environment, config: &ProxyConfig) -> Self {
+        let provider = env.get_or("PILOT_CERT_PROVIDER", "istiod");
+        let root_cert = match (env.get("CA_ROOT_CA"), provider) {
+            (Some(path), _) => path,
+            (None, "kubernetes") => "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+            _ => "/var/run/secrets/istio/root-cert.pem",
+        };
+        let config_dir = PathBuf::from(config.config_path.as_deref().unwrap_or("./etc/istio/proxy"));
+        Self {
+            root_cert: root_cert.into(),
+            token: "/var/run/secrets/tokens/istio-token".into(),
+            sds: "./var/run/secrets/workload-spiffe-uds/socket".into(),
+            xds: config_dir.join("XDS"),
+            config_dir,
+        }
+    }
+}
+
+fn address(name: &'static str, text: &str) -> Result<HostPort, SettingsError> {
+    text.parse().map_err(|error| SettingsError::Address(name, error))
+}
+
+fn duration(env: &Environment, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
+    let Some(text) = env.get(name) else { return Ok(default) };
+    let parsed = GoDuration::parse(text).map(|value| value.0);
+    parsed.ok_or_else(|| SettingsError::Value {
+        name,
+        value: text.to_owned(),
+        expected: "a duration such as 24h or 5s",
+    })
+}
+
+fn mark(env: &Environment) -> Result<Option<u32>, SettingsError> {
+    let name = "MELTEMI_BYPASS_MARK";
+    let Some(text) = env.get(name) else { return Ok(None) };
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_| SettingsError::Value {
+        name,
+        value: text.to_owned(),
+        expected: "a number such as 1337",
+    })
+}
+
+fn log_level(args: &ProxyArgs) -> String {
+    [args.proxy_log_level.as_str(), args.proxy_component_log_level.as_str()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn node_id(args: &ProxyArgs, env: &Environment) -> Result<NodeId, SettingsError> {
+    let name = env.get("POD_NAME").ok_or(SettingsError::Missing("POD_NAME"))?;
+    let namespace = env.get("POD_NAMESPACE").ok_or(SettingsError::Missing("POD_NAMESPACE"))?;
+    let ip = match env.get("INSTANCE_IP") {
+        Some(text) => text.split(',').next().unwrap_or_default().trim().parse().map_err(|_| {
+            SettingsError::Value { name: "INSTANCE_IP", value: text.to_owned(), expected: "an address" }
+        })?,
+        None => IpAddr::from([127, 0, 0, 1]),
+    };
+    let dns_domain = match args.domain.as_str() {
+        "" => format!("{namespace}.svc.cluster.local"),
+        domain => domain.replace("$(POD_NAMESPACE)", namespace),
+    };
+    let kind = args.role;
+    Ok(NodeId { kind, ip, name: name.to_owned(), namespace: namespace.to_owned(), dns_domain })
+}
+
+fn service_cluster(args: &ProxyArgs, env: &Environment, node: &NodeId) -> String {
+    if !args.service_cluster.is_empty() {
+        return args.service_cluster.clone();
+    }
+    let canonical = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
+    let label = canonical.iter().find_map(|name| env.labels.get(*name)).map(String::as_str);
+    let name = label.or(env.get("ISTIO_META_WORKLOAD_NAME")).unwrap_or(match node.kind {
+        NodeKind::Router => "istio-gateway",
+        _ => "istio-proxy",
+    });
+    format!("{name}.{}", node.namespace)
+}
+
+/// Annotations that the control plane reads from the proxy.
+const TOLD_ANNOTATIONS: [&str; 3] = ["istio.io/", "sidecar.istio.io/", "traffic.sidecar.istio.io/"];
+/// Prefixes by which anything may be put into the metadata, text and JSON.
+const META: &str = "ISTIO_META_";
+const META_JSON: &str = "ISTIO_METAJSON_";
+
+fn metadata(env: &Environment, node: &NodeId, config: &ProxyConfig, service_account: &str) -> NodeMetadata {
+    let mut extra: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, value) in &env.vars {
+        if let Some(key) = name.strip_prefix(META_JSON) {
+            if let Ok(Value::Object(map)) = serde_json::from_str(value) {
+                extra.insert(key.to_owned(), Value::Object(map.clone()));
+                extra.extend(map);
+            }
+        } else if let Some(key) = name.strip_prefix(META) {
+            extra.insert(key.to_owned(), Value::String(value.clone()));
+        }
+    }
+    let mut take = |key: &str| match extra.remove(key) {
+        Some(Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let told = |name: &&String| TOLD_ANNOTATIONS.iter().any(|prefix| name.starts_with(prefix));
+    NodeMetadata {
+        name: node.name.clone(),
+        namespace: node.namespace.clone(),
+        labels: env.labels.clone(),
+        annotations: env
+            .annotations
+            .iter()
+            .filter(|(name, _)| told(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        owner: take("OWNER"),
+        workload_name: take("WORKLOAD_NAME"),
+        service_account: service_account.to_owned(),
+        cluster_id: Some(take("CLUSTER_ID"))
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| "Kubernetes".to_owned()),
+        network: take("NETWORK"),
+        istio_version: version::ISTIO_COMPAT.to_owned(),
+        istio_proxy_sha: format!("meltemi:{}", version::MELTEMI),
+        mesh_id: take("MESH_ID"),
+        istio_revision: env.labels.get("istio.io/rev").cloned().unwrap_or_default(),
+        instance_ips: env.get("INSTANCE_IPS").map_or_else(|| node.ip.to_string(), str::to_owned),
+        interception_mode: take("INTERCEPTION_MODE"),
+        app_containers: take("APP_CONTAINERS"),
+        pod_ports: take("POD_PORTS"),
+        node_name: take("NODE_NAME"),
+        proxy_config: Some(config.raw.clone()),
+        dns_capture: take("DNS_CAPTURE"),
+        pilot_san: take("PILOT_SAN"),
+        platform_metadata: String::new(),
+        extra,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
