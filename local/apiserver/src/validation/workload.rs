@@ -1,0 +1,84 @@
+//! The kinds that make pods.
+
+use super::pod;
+use crate::error::FieldError;
+use crate::object::{int, map, text};
+use crate::registry::Resource;
+use crate::selector::LabelSelector;
+use serde_json::{Value, json};
+
+/// Kinds of `apps` and `batch`, and replication controllers.
+pub fn validate(resource: &Resource, value: &Value, out: &mut Vec<FieldError>) {
+    if int(value, "/spec/replicas").is_some_and(|n| n < 0) {
+        out.push(FieldError::invalid(
+            "spec.replicas",
+            &value["spec"]["replicas"],
+            "must be greater than or equal to 0",
+        ));
+    }
+    match resource.plural.as_str() {
+        "deployments" | "replicasets" | "statefulsets" | "daemonsets" => {
+            selector(value, out);
+            template("spec.template", &value["spec"]["template"], &["Always"], out);
+        }
+        "jobs" => template("spec.template", &value["spec"]["template"], &["OnFailure", "Never"], out),
+        "cronjobs" => {
+            schedule(value, out);
+            let inner = value.pointer("/spec/jobTemplate/spec/template").cloned().unwrap_or_default();
+            template("spec.jobTemplate.spec.template", &inner, &["OnFailure", "Never"], out);
+        }
+        "replicationcontrollers" => template("spec.template", &value["spec"]["template"], &["Always"], out),
+        _ => {}
+    }
+}
+
+fn selector(value: &Value, out: &mut Vec<FieldError>) {
+    let Some(selector) = value.pointer("/spec/selector") else {
+        out.push(FieldError::required("spec.selector", ""));
+        return;
+    };
+    let parsed = LabelSelector::from_object(Some(selector));
+    if parsed.0.is_empty() {
+        out.push(FieldError::invalid(
+            "spec.selector",
+            &json!("object"),
+            "empty selector is invalid for deployment",
+        ));
+        return;
+    }
+    let labels = map(value, "/spec/template/metadata/labels").cloned().unwrap_or_default();
+    if !parsed.matches_labels(&labels) {
+        let shown = Value::Object(labels);
+        let mut error = FieldError::invalid("spec.template.metadata.labels", &shown, "");
+        error.message = format!("Invalid value: {shown}: `selector` does not match template `labels`");
+        out.push(error);
+    }
+}
+
+fn template(at: &str, template: &Value, policies: &[&str], out: &mut Vec<FieldError>) {
+    super::names::labels(&format!("{at}.labels"), map(template, "/metadata/labels"), out);
+    pod::spec(&format!("{at}.spec"), &template["spec"], out);
+    let policy = text(template, "/spec/restartPolicy");
+    if !policies.contains(&policy) {
+        let field = format!("{at}.spec.restartPolicy");
+        let error = if policies == ["Always"] {
+            FieldError::not_supported(field, &json!(policy), policies)
+        } else {
+            let mut error = FieldError::required(field, "");
+            error.message = "Required value: valid values: \"OnFailure\", \"Never\"".into();
+            error
+        };
+        out.push(error);
+    }
+}
+
+fn schedule(value: &Value, out: &mut Vec<FieldError>) {
+    let schedule = text(value, "/spec/schedule");
+    if schedule.is_empty() {
+        out.push(FieldError::required("spec.schedule", ""));
+    } else if !schedule.starts_with('@') && schedule.split_whitespace().count() != 5 {
+        let fields = schedule.split_whitespace().count();
+        let detail = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
+        out.push(FieldError::invalid("spec.schedule", &json!(schedule), detail));
+    }
+}
