@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meltemi_identity::SpiffeId;
 use meltemi_mesh::{ProxyIdentity, ProxyKind, ProxyView, impact};
@@ -30,6 +31,8 @@ pub struct AdsHandler {
     pub cache: Arc<Cache>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// After this time a stream is ended, a little sooner or later so that not all come back at once.
+    pub max_age: Duration,
 }
 
 #[tonic::async_trait]
@@ -65,6 +68,7 @@ impl Handler for AdsHandler {
             cache: self.cache.clone(),
             metrics: self.metrics.clone(),
             since: None,
+            expires: Instant::now() + self.max_age.mul_f64(0.9 + 0.2 * jitter(info.id)),
         })
     }
 }
@@ -132,6 +136,12 @@ pub struct ProxySession {
     metrics: Arc<Metrics>,
     /// When the oldest change that is being sent came in.
     since: Option<Instant>,
+    expires: Instant,
+}
+
+/// A fraction that differs from stream to stream.
+fn jitter(id: u64) -> f64 {
+    (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / (1u64 << 24) as f64
 }
 
 impl ProxySession {
@@ -165,7 +175,10 @@ impl Session for ProxySession {
 
     async fn changed(&mut self) -> Option<Vec<&'static str>> {
         loop {
-            let pushes = self.connection.pushes().await?;
+            let pushes = tokio::select! {
+                pushes = self.connection.pushes() => pushes?,
+                () = tokio::time::sleep_until(self.expires) => return None,
+            };
             self.since = None;
             let types = self.advance(&pushes);
             if !types.is_empty() {

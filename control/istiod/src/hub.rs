@@ -7,7 +7,7 @@ pub use debounce::Debounce;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meltemi_config::Kind;
+use meltemi_config::{AnyObject, Kind};
 use meltemi_mesh::{Change, ChangeSet, Snapshot, World};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::Connections;
 use crate::metrics::Metrics;
+use crate::objects::Objects;
 use crate::sources::{Event, Problem};
 
 /// A snapshot that proxies are served from.
@@ -46,6 +47,8 @@ pub enum News {
     Problem(Problem),
     /// An object is sound again, or gone.
     Sound(Kind, String, String),
+    /// A namespace is there.
+    Namespace(String),
 }
 
 /// How the hub is reached.
@@ -77,7 +80,8 @@ pub struct Hub {
     missing: BTreeSet<Kind>,
     published: watch::Sender<Option<Published>>,
     connections: Arc<Connections>,
-    news: mpsc::UnboundedSender<News>,
+    news: Vec<mpsc::UnboundedSender<News>>,
+    objects: Objects,
     debounce: Debounce,
     metrics: Arc<Metrics>,
     /// Changes that wait, and since when.
@@ -94,8 +98,10 @@ pub struct Inputs {
     pub events: mpsc::UnboundedReceiver<Event>,
     /// Kinds that must have been read before anything is published.
     pub kinds: BTreeSet<Kind>,
-    /// For status and namespaces.
-    pub news: mpsc::UnboundedSender<News>,
+    /// For those who follow: statuses, namespaces.
+    pub news: Vec<mpsc::UnboundedSender<News>>,
+    /// Where Istio objects are kept for others to read.
+    pub objects: Objects,
     /// How long changes wait.
     pub debounce: Debounce,
     /// Counters.
@@ -105,7 +111,7 @@ pub struct Inputs {
 impl Hub {
     /// A hub and the way to reach it.
     pub fn new(inputs: Inputs) -> (Self, Handle) {
-        let Inputs { mut world, events, kinds, news, debounce, metrics } = inputs;
+        let Inputs { mut world, events, kinds, news, objects, debounce, metrics } = inputs;
         let (published, receiver) = watch::channel(None);
         let connections = Arc::new(Connections::new(metrics.clone()));
         let handle = Handle { published: receiver, connections: connections.clone() };
@@ -117,6 +123,7 @@ impl Hub {
             published,
             connections,
             news,
+            objects,
             debounce,
             metrics,
             pending: None,
@@ -180,10 +187,14 @@ impl Hub {
         match event {
             Event::Change(change) => {
                 self.metrics.inbound_updates.get_or_create(&vec![("type", update_label(&change))]).inc();
+                if let Change::Upsert(AnyObject::Namespace(namespace)) = &change {
+                    self.tell(&News::Namespace(namespace.metadata.name.clone().unwrap_or_default()));
+                }
+                self.objects.apply(&change);
                 self.world.apply(change);
             }
-            Event::Problem(problem) => self.tell(News::Problem(problem)),
-            Event::Sound { kind, namespace, name } => self.tell(News::Sound(kind, namespace, name)),
+            Event::Problem(problem) => self.tell(&News::Problem(problem)),
+            Event::Sound { kind, namespace, name } => self.tell(&News::Sound(kind, namespace, name)),
             Event::Synced(kind) => {
                 self.missing.remove(&kind);
             }
@@ -203,11 +214,13 @@ impl Hub {
         tracing::debug!(version = self.version, changes = changes.touched.len(), "publishing");
         self.published.send_replace(Some(now.clone()));
         self.connections.push(&Arc::new(Push { now: now.clone(), changes, since }));
-        self.tell(News::Snapshot(now));
+        self.tell(&News::Snapshot(now));
     }
 
-    fn tell(&self, news: News) {
-        let _ = self.news.send(news);
+    fn tell(&self, news: &News) {
+        for follower in &self.news {
+            let _ = follower.send(news.clone());
+        }
     }
 }
 
