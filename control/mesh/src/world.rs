@@ -38,6 +38,7 @@ pub struct World {
     service_entries: BTreeMap<Name, Arc<Object<ServiceEntry>>>,
     destination_rules: BTreeMap<Name, Arc<Object<DestinationRule>>>,
     declared: BTreeMap<ServiceKey, BTreeMap<Declarer, Arc<Service>>>,
+    keys_of_namespace: BTreeMap<String, BTreeSet<ServiceKey>>,
     slices: BTreeMap<Name, BTreeMap<String, Arc<EndpointSlice>>>,
     claims: BTreeMap<IpAddr, BTreeSet<Name>>,
     /// Services whose endpoints must be computed again before the next snapshot.

@@ -46,7 +46,8 @@ fn every_case_gives_what_is_written() {
 }
 
 fn run(root: &Path, case: &Path) -> Result<(), String> {
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let read =
+        |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut input = read(&case.join("input.yaml"));
     if input.starts_with("# with bookinfo") {
         input = format!("{}\n---\n{input}", read(&root.join("bookinfo.yaml")));
@@ -68,7 +69,8 @@ fn run(root: &Path, case: &Path) -> Result<(), String> {
         }
         let expected = std::fs::read_to_string(&path).unwrap_or_default();
         if expected != actual {
-            let diff = similar_asserts::SimpleDiff::from_str(&expected, &actual, "expected", "actual").to_string();
+            let diff =
+                similar_asserts::SimpleDiff::from_str(&expected, &actual, "expected", "actual").to_string();
             all = Err(format!("{}\n{diff}", path.display()));
         }
     }
@@ -80,9 +82,11 @@ fn shown(snapshot: &meltemi_mesh::Snapshot, view: &ProxyView, proxy: &Proxy) -> 
     for (short, type_url) in TYPES {
         let Some(wanted) = proxy.show.get(short) else { continue };
         let list = resources(type_url, snapshot, view, &Names::All).into_values();
-        let list = list.filter(|r| wanted.is_empty() || wanted.iter().any(|part| r.name.contains(part.as_str())));
+        let list =
+            list.filter(|r| wanted.is_empty() || wanted.iter().any(|part| r.name.contains(part.as_str())));
         let style = json::Style { proto_names: true };
-        let list = list.map(|r| sorted(json::bytes_to_json(any::message_name(type_url), &r.body, style).unwrap()));
+        let list =
+            list.map(|r| sorted(json::bytes_to_json(any::message_name(type_url), &r.body, style).unwrap()));
         types.insert(short.to_owned(), Value::Array(list.collect()));
     }
     Value::Object(types)

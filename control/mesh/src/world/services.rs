@@ -34,7 +34,7 @@ impl World {
         let service = object
             .as_ref()
             .and_then(|o| kubernetes::service(o, &settings.domain, &settings.service_export()));
-        self.withdraw(Origin::Kubernetes, &name, service.as_ref().map(|s| &s.key));
+        self.withdraw(Origin::Kubernetes, &name, service.as_slice());
         match object {
             Some(object) => self.kubernetes_services.insert(name, object),
             None => self.kubernetes_services.remove(&name),
@@ -47,7 +47,7 @@ impl World {
     pub(super) fn set_service_entry(&mut self, name: Name, object: Option<Arc<Object<ServiceEntry>>>) {
         let export = self.now.settings.service_export();
         let services = object.as_ref().map(|o| entry::services(o, &export)).unwrap_or_default();
-        self.withdraw(Origin::ServiceEntry, &name, None);
+        self.withdraw(Origin::ServiceEntry, &name, &services);
         match object {
             Some(object) => self.service_entries.insert(name, object),
             None => self.service_entries.remove(&name),
@@ -62,14 +62,18 @@ impl World {
             object.as_ref().and_then(|slice| slice.metadata.labels.as_ref()?.get(slices::SERVICE_NAME));
         let service = service.map(|service| (name.0.clone(), service.clone()));
         // A slice may have changed its service; a deletion tells only the slice's name.
-        let holders = self.slices.iter().filter(|(key, held)| key.0 == name.0 && held.contains_key(&name.1));
+        let namespace =
+            self.slices.range((name.0.clone(), String::new())..).take_while(|(key, _)| key.0 == name.0);
+        let holders = namespace.filter(|(_, held)| held.contains_key(&name.1));
         let before: Vec<Name> = holders.map(|(key, _)| key.clone()).collect();
         for key in before.iter().filter(|key| Some(*key) != service.as_ref()) {
             if let Some(held) = self.slices.get_mut(key) {
                 held.remove(&name.1);
+                if held.is_empty() {
+                    self.slices.remove(key);
+                }
             }
         }
-        self.slices.retain(|_, held| !held.is_empty());
         if let (Some(key), Some(slice)) = (&service, object) {
             self.slices.entry(key.clone()).or_default().insert(name.1, slice);
         }
@@ -86,10 +90,16 @@ impl World {
     /// Endpoints of every service whose selector chooses one of these label sets, or that already has the address.
     pub(super) fn mark_services_of(&mut self, workloads: &[&Arc<Workload>]) {
         for workload in workloads {
-            let selecting = self.now.services.of(&workload.namespace).filter(|s| s.selects(&workload.labels));
-            let mut keys: Vec<ServiceKey> = selecting.map(|s| s.key.clone()).collect();
+            let namespace = &workload.namespace;
+            let here = self.keys_of_namespace.get(namespace).into_iter().flatten();
+            let selecting = here.filter(|key| {
+                let declared = self.declared.get(key).into_iter().flat_map(|all| all.values());
+                declared.into_iter().any(|service| service.selects(&workload.labels))
+            });
+            let mut keys: Vec<ServiceKey> = selecting.cloned().collect();
             // Slices without a selector (or of a selector that just changed) may point to the pod as well.
-            for ((namespace, service), held) in &self.slices {
+            let slices = self.slices.range((namespace.clone(), String::new())..);
+            for ((_, service), held) in slices.take_while(|((held, _), _)| held == namespace) {
                 let addresses =
                     held.values().flat_map(|s| s.endpoints.iter().flatten().flat_map(|e| e.addresses.iter()));
                 if *namespace == workload.namespace
@@ -108,12 +118,13 @@ impl World {
         let declarer =
             Declarer { origin: service.origin, created: service.created.clone(), name: service.name.clone() };
         let key = service.key.clone();
+        self.keys_of_namespace.entry(key.namespace.clone()).or_default().insert(key.clone());
         self.declared.entry(key.clone()).or_default().insert(declarer, Arc::new(service));
         self.settle(&key);
     }
 
-    /// Forgets what an object declared, but for `keep`, which is about to be declared again.
-    fn withdraw(&mut self, origin: Origin, name: &Name, keep: Option<&ServiceKey>) {
+    /// Forgets what an object declared. `again` is about to be declared, so nobody need hear of its absence.
+    fn withdraw(&mut self, origin: Origin, name: &Name, again: &[Service]) {
         let keys: Vec<ServiceKey> = match origin {
             Origin::Kubernetes => {
                 let hostname = crate::host::service_hostname(&name.1, &name.0, &self.now.settings.domain);
@@ -131,9 +142,12 @@ impl World {
                 all.retain(|declarer, _| declarer.origin != origin || declarer.name != name.1);
                 if all.is_empty() {
                     self.declared.remove(&key);
+                    if let Some(keys) = self.keys_of_namespace.get_mut(&key.namespace) {
+                        keys.remove(&key);
+                    }
                 }
             }
-            if Some(&key) != keep {
+            if !again.iter().any(|service| service.key == key) {
                 self.settle(&key);
             }
         }
