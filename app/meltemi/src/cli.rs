@@ -82,6 +82,15 @@ pub enum Verb {
     Down(verbs::down::Args),
     /// Say whether the local cluster runs, and where everything is.
     Status(verbs::status::Args),
+    /// Install the mesh into a cluster.
+    #[command(visible_alias = "upgrade")]
+    Install(verbs::install::Args),
+    /// Take the mesh out of a cluster.
+    Uninstall(verbs::uninstall::Args),
+    /// List the installation profiles, or print one.
+    Profile(verbs::profile::Args),
+    /// Print what an installation would apply.
+    Manifest(verbs::manifest::Args),
     /// Print the shell completion script.
     Completion(verbs::completion::Args),
     /// Print versions of the client, the control plane and the proxies.
@@ -112,6 +121,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Up(args) => verbs::up::run(&args),
         Verb::Down(args) => verbs::down::run(&args),
         Verb::Status(args) => verbs::status::run(&args),
+        Verb::Install(args) => runtime()?.block_on(verbs::install::run(&args, &cli.global)),
+        Verb::Uninstall(args) => runtime()?.block_on(verbs::uninstall::run(&args, &cli.global)),
+        Verb::Profile(args) => verbs::profile::run(&args),
+        Verb::Manifest(args) => runtime()?.block_on(verbs::manifest::run(&args, &cli.global)),
         Verb::Completion(args) => verbs::completion::run(&args),
         Verb::Version(args) => runtime()?.block_on(verbs::version::run(&args, &cli.global)),
     }
