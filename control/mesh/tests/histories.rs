@@ -7,6 +7,11 @@ use meltemi_mesh::{Change, Settings, World};
 use proptest::prelude::*;
 use serde::Deserialize as _;
 
+/// `PROPTEST_CASES` asks for more.
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
 type Key = (Kind, String, String);
 
 /// Every object of the pool with its versions.
@@ -32,7 +37,7 @@ fn change(key: &Key, object: Option<&AnyObject>) -> Change {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_snapshot_depends_only_on_what_there_is(

@@ -25,3 +25,9 @@ pub fn cluster(snapshot: &Snapshot, view: &ProxyView, destination: &Destination,
     let hostname = service.map_or(hostname.as_str(), |s| s.key.hostname.as_str());
     names::outbound(port, &destination.subset, hostname)
 }
+
+/// Weights as they count: without any, every destination has the same share. Envoy refuses a sum of zero.
+pub fn weights(written: impl Iterator<Item = i32> + Clone) -> Vec<u32> {
+    let given: Vec<u32> = written.map(|w| u32::try_from(w).unwrap_or(0)).collect();
+    if given.iter().all(|w| *w == 0) { vec![1; given.len()] } else { given }
+}

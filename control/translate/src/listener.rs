@@ -56,6 +56,18 @@ fn chain(name: &str, filters: Vec<Filter>) -> FilterChain {
     FilterChain { name: name.to_owned(), filters, ..Default::default() }
 }
 
+/// Keeps the first of several chains with the same condition: Envoy refuses a listener in which two are equal.
+fn unique(chains: Vec<FilterChain>) -> Vec<FilterChain> {
+    let mut kept: Vec<FilterChain> = Vec::with_capacity(chains.len());
+    for chain in chains {
+        let condition = chain.filter_chain_match.clone().unwrap_or_default();
+        if !kept.iter().any(|k| k.filter_chain_match.clone().unwrap_or_default() == condition) {
+            kept.push(chain);
+        }
+    }
+    kept
+}
+
 /// What a connection must look like.
 fn looks_like(transport: &str, applications: &[&str]) -> FilterChainMatch {
     FilterChainMatch {

@@ -14,6 +14,11 @@ use proptest::prelude::*;
 const TYPES: [&str; 5] =
     [type_url::CLUSTER, type_url::ENDPOINT, type_url::LISTENER, type_url::ROUTE, type_url::SECRET];
 
+/// `PROPTEST_CASES` asks for more.
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
 type Key = (Kind, String, String);
 
 fn pool() -> Vec<(Key, Vec<AnyObject>)> {
@@ -67,7 +72,7 @@ fn differing(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_not_named_is_equal(

@@ -7,7 +7,9 @@ use meltemi_mesh::destination_rule::{DestinationRule, Policy};
 use meltemi_mesh::service::Service;
 use meltemi_mesh::{Port, Protocol, ProxyView, Resolution, Snapshot};
 use meltemi_proto::envoy::config::cluster::v3::Cluster;
-use meltemi_proto::envoy::config::cluster::v3::cluster::{DiscoveryType, DnsLookupFamily, EdsClusterConfig};
+use meltemi_proto::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig,
+};
 
 use super::{policy, protocol, upstream_tls};
 use crate::capabilities::Capabilities;
@@ -151,8 +153,25 @@ fn discover(cluster: &mut Cluster, snapshot: &Snapshot, view: &ProxyView, spec: 
                 _ => DnsLookupFamily::V4Only as i32,
             };
             cluster.load_assignment = Some(endpoint::assignment(snapshot, view, spec));
+            one_name_for_logical_dns(cluster);
         }
         _ => {}
+    }
+}
+
+/// LOGICAL_DNS stands for exactly one name; Envoy refuses more, and none.
+fn one_name_for_logical_dns(cluster: &mut Cluster) {
+    let logical = ClusterDiscoveryType::Type(DiscoveryType::LogicalDns as i32);
+    if cluster.cluster_discovery_type != Some(logical) {
+        return;
+    }
+    let Some(assignment) = &mut cluster.load_assignment else { return };
+    assignment.endpoints.truncate(1);
+    for group in &mut assignment.endpoints {
+        group.lb_endpoints.truncate(1);
+    }
+    if assignment.endpoints.is_empty() {
+        cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns as i32));
     }
 }
 

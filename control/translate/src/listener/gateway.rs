@@ -27,7 +27,8 @@ fn listener(snapshot: &Snapshot, view: &ProxyView, port: u16, servers: &[Served<
         let filters = http(snapshot, view, first);
         listener.filter_chains.push(chain(&listener.name, filters));
     } else {
-        listener.filter_chains = servers.iter().flat_map(|s| chains(snapshot, view, s)).collect();
+        listener.filter_chains =
+            super::unique(servers.iter().flat_map(|s| chains(snapshot, view, s)).collect());
     }
     if listener.filter_chains.is_empty() {
         return None;

@@ -225,7 +225,8 @@ fn finish(snapshot: &Snapshot, view: &ProxyView, (ip, port): (&str, u16), draft:
     let name = format!("{ip}_{port}");
     let mut listener = super::base(name.clone(), ip, port, TrafficDirection::Outbound);
     listener.bind_to_port = wire::bool(false);
-    listener.filter_chains = draft.conditional;
+    // Overlapping names are told apart by Envoy, equal ones are not.
+    listener.filter_chains = super::unique(draft.conditional);
     let reads_http = draft.http.is_some();
     if let Some(route) = draft.http {
         let prefix = format!("outbound_{name}");

@@ -34,12 +34,12 @@ pub fn routed(
     route: &[RouteDestination],
     from: destination::From<'_>,
 ) -> Vec<Filter> {
-    let named: Vec<(String, u32)> = route
-        .iter()
-        .map(|r| {
-            (destination::cluster(snapshot, view, &r.destination, from), u32::try_from(r.weight).unwrap_or(0))
-        })
-        .collect();
+    let weights = destination::weights(route.iter().map(|r| r.weight));
+    let named = route.iter().map(|r| destination::cluster(snapshot, view, &r.destination, from)).zip(weights);
+    let named: Vec<(String, u32)> = named.filter(|(_, weight)| *weight > 0).collect();
+    if named.is_empty() {
+        return filters(snapshot, view, side, crate::names::BLACK_HOLE);
+    }
     if let [(cluster, _)] = named.as_slice() {
         return filters(snapshot, view, side, cluster);
     }

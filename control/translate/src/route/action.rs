@@ -80,11 +80,12 @@ fn clusters(
     if let [only] = route {
         return ClusterSpecifier::Cluster(destination::cluster(snapshot, view, &only.destination, from));
     }
-    let weighted = route.iter().filter(|r| r.weight > 0).map(|r| {
+    let weights = destination::weights(route.iter().map(|r| r.weight));
+    let weighted = route.iter().zip(weights).filter(|(_, weight)| *weight > 0).map(|(r, weight)| {
         let (request, response) = operations(r.headers.as_ref());
         ClusterWeight {
             name: destination::cluster(snapshot, view, &r.destination, from),
-            weight: wire::u32(u32::try_from(r.weight).unwrap_or(0)),
+            weight: wire::u32(weight),
             request_headers_to_add: request.add,
             request_headers_to_remove: request.remove,
             response_headers_to_add: response.add,

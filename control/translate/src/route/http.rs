@@ -53,7 +53,12 @@ impl At<'_> {
 pub fn routes(snapshot: &Snapshot, view: &ProxyView, vs: &VirtualService, at: At<'_>) -> Vec<v3::Route> {
     let mut routes = Vec::new();
     for rule in virtual_service::expanded_http(vs, &snapshot.virtual_services) {
+        if rule.route.is_empty() && rule.redirect.is_none() && rule.direct_response.is_none() {
+            // Nothing to do with the request; Envoy would refuse the whole configuration.
+            continue;
+        }
         let conditions = rule.matches.iter().filter(|m| at.holds(view, m, vs.namespace()));
+        let conditions = conditions.filter(|m| matching::can_be_compiled(m));
         let mut alternatives: Vec<(v3::RouteMatch, Option<&HttpMatchRequest>)> =
             conditions.map(|m| (matching::request(m), Some(m))).collect();
         if rule.matches.is_empty() {

@@ -50,6 +50,25 @@ pub fn request(condition: &HttpMatchRequest) -> RouteMatch {
     }
 }
 
+/// Longest regular expression, and largest compiled form, that a proxy is asked to take.
+const MAX_REGEX: usize = 4096;
+const MAX_COMPILED: usize = 1 << 20;
+
+/// Are all regular expressions of a match valid? One that is not would make the proxy refuse all routes of the port.
+pub fn can_be_compiled(condition: &HttpMatchRequest) -> bool {
+    let single = [&condition.uri, &condition.scheme, &condition.method, &condition.authority];
+    let maps = [&condition.headers, &condition.without_headers, &condition.query_params];
+    let all = single.into_iter().flatten().chain(maps.into_iter().flat_map(|map| map.values()));
+    all.into_iter().all(|value| match value {
+        StringMatch::Regex(text) if text != "*" => is_regex(text),
+        _ => true,
+    })
+}
+
+fn is_regex(text: &str) -> bool {
+    text.len() <= MAX_REGEX && regex::RegexBuilder::new(text).size_limit(MAX_COMPILED).build().is_ok()
+}
+
 /// Is the match true for every request, so that no later rule can be reached?
 pub fn is_catch_all(matches: &RouteMatch) -> bool {
     let whole = match &matches.path_specifier {
