@@ -1,0 +1,65 @@
+//! DaemonSet: one pod a node, and there is one node.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use serde_json::json;
+
+use super::{Context, Fault, workload};
+
+const GENERATION: &str = "pod-template-generation";
+
+/// Brings one DaemonSet's pod to its template.
+pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Action, Fault> {
+    let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else {
+        return Ok(Action::await_change());
+    };
+    let client = &context.client;
+    let namespace = set.namespace().unwrap_or_default();
+    let hash = workload::template_hash(&spec.template, 0);
+    let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
+    let is_current = |pod: &Pod| pod.labels().get(GENERATION) == Some(&hash);
+    let (living, ended): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| workload::is_active(pod));
+    let on_delete =
+        spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete");
+    let failed = ended.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let old = living.iter().filter(|pod| !is_current(pod) && !on_delete);
+    let surplus = living.iter().filter(|pod| is_current(pod)).skip(1);
+    let leaving: Vec<String> = failed.chain(old).chain(surplus).map(|pod| pod.name_any()).collect();
+    workload::delete(client, &namespace, &leaving).await?;
+    if pods.is_empty() {
+        let mut template = spec.template.clone();
+        let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+        labels.insert(GENERATION.into(), hash.clone());
+        let name = format!("{}-{}", set.name_any(), workload::random_suffix());
+        workload::create(client, &namespace, vec![workload::pod_from(set.as_ref(), name, &template)]).await?;
+    }
+    report(&context, &set, &living, living.iter().filter(|pod| is_current(pod)).count()).await?;
+    Ok(Action::await_change())
+}
+
+async fn report(context: &Context, set: &DaemonSet, living: &[&Pod], current: usize) -> Result<(), Fault> {
+    let number = |count: usize| i32::try_from(count.min(1)).unwrap_or(1);
+    let ready = number(living.iter().filter(|pod| workload::is_ready(pod)).count());
+    let status = DaemonSetStatus {
+        desired_number_scheduled: 1,
+        current_number_scheduled: number(living.len()),
+        number_ready: ready,
+        number_available: Some(ready),
+        number_unavailable: Some(1 - ready),
+        updated_number_scheduled: Some(number(current)),
+        number_misscheduled: 0,
+        observed_generation: set.metadata.generation,
+        ..DaemonSetStatus::default()
+    };
+    if set.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), &set.namespace().unwrap_or_default());
+    let patch = Patch::Merge(json!({ "status": status }));
+    super::gone_is_fine(sets.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
+}

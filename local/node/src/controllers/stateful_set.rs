@@ -1,0 +1,186 @@
+//! StatefulSet: pods with names of their own, one after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Client, ResourceExt as _};
+use serde_json::json;
+
+use super::{Context, Fault, workload};
+
+const REVISION: &str = "controller-revision-hash";
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
+/// A pod as the decision sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Made from the current template.
+    pub current: bool,
+    /// Ready.
+    pub ready: bool,
+    /// Being deleted.
+    pub leaving: bool,
+}
+
+/// What to do next, by ordinal.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Keep,
+    /// Make these.
+    Create(Vec<i32>),
+    /// Give up this one.
+    Delete(i32),
+}
+
+/// Decides by Kubernetes' order: from 0 upwards, each when the one before is ready; downwards for what is too many or old.
+pub fn decide(replicas: i32, parallel: bool, on_delete: bool, members: &BTreeMap<i32, Member>) -> Step {
+    let missing: Vec<i32> = (0..replicas).filter(|ordinal| !members.contains_key(ordinal)).collect();
+    if parallel && !missing.is_empty() {
+        return Step::Create(missing);
+    }
+    for ordinal in 0..replicas {
+        match members.get(&ordinal) {
+            None => return Step::Create(vec![ordinal]),
+            Some(member) if !parallel && (!member.ready || member.leaving) => {
+                let stuck = !member.current && !member.leaving && !on_delete;
+                return if stuck { Step::Delete(ordinal) } else { Step::Keep };
+            }
+            Some(_) => {}
+        }
+    }
+    if members.values().any(|member| member.leaving) {
+        return Step::Keep;
+    }
+    if let Some((ordinal, _)) = members.range(replicas..).next_back() {
+        return Step::Delete(*ordinal);
+    }
+    let old = members.iter().rev().find(|(_, member)| !member.current);
+    match old {
+        Some((ordinal, _)) if !on_delete && members.values().all(|member| member.ready) => {
+            Step::Delete(*ordinal)
+        }
+        _ => Step::Keep,
+    }
+}
+
+/// Takes one StatefulSet one step further.
+pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<Action, Fault> {
+    let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else {
+        return Ok(Action::await_change());
+    };
+    let client = &context.client;
+    let namespace = set.namespace().unwrap_or_default();
+    let hash = workload::template_hash(&spec.template, 0);
+    let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
+    let members: BTreeMap<i32, Member> = pods.iter().filter_map(|pod| member(&set, pod, &hash)).collect();
+    let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
+    let on_delete =
+        spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete");
+    match decide(spec.replicas.unwrap_or(1), parallel, on_delete, &members) {
+        Step::Keep => {}
+        Step::Create(ordinals) => {
+            let made = ordinals.into_iter().map(|ordinal| pod(&set, spec, ordinal, &hash)).collect();
+            workload::create(client, &namespace, made).await?;
+        }
+        Step::Delete(ordinal) => {
+            workload::delete(client, &namespace, &[format!("{}-{ordinal}", set.name_any())]).await?;
+        }
+    }
+    report(client, &set, &pods, &hash).await?;
+    Ok(Action::await_change())
+}
+
+fn member(set: &StatefulSet, pod: &Pod, hash: &str) -> Option<(i32, Member)> {
+    let ordinal = pod.name_any().strip_prefix(&format!("{}-", set.name_any()))?.parse().ok()?;
+    let ended = matches!(workload::phase(pod), "Succeeded" | "Failed");
+    let member = Member {
+        current: pod.labels().get(REVISION).map(String::as_str) == Some(hash) && !ended,
+        ready: workload::is_ready(pod),
+        leaving: pod.metadata.deletion_timestamp.is_some(),
+    };
+    Some((ordinal, member))
+}
+
+fn pod(set: &StatefulSet, spec: &StatefulSetSpec, ordinal: i32, hash: &str) -> Pod {
+    let name = format!("{}-{ordinal}", set.name_any());
+    let mut template: PodTemplateSpec = spec.template.clone();
+    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+    labels.insert(REVISION.into(), hash.into());
+    labels.insert(POD_NAME.into(), name.clone());
+    labels.insert("apps.kubernetes.io/pod-index".into(), ordinal.to_string());
+    if let Some(pod_spec) = template.spec.as_mut() {
+        pod_spec.hostname = Some(name.clone());
+        pod_spec.subdomain = spec.service_name.clone().filter(|name| !name.is_empty());
+    }
+    let mut pod = workload::pod_from(set, name, &template);
+    pod.metadata.generate_name = Some(format!("{}-", set.name_any()));
+    pod
+}
+
+async fn report(client: &Client, set: &StatefulSet, pods: &[Pod], hash: &str) -> Result<(), Fault> {
+    let active: Vec<&Pod> = pods.iter().filter(|pod| workload::is_active(pod)).collect();
+    let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    let ready = number(active.iter().filter(|pod| workload::is_ready(pod)).count());
+    let current = number(
+        active.iter().filter(|pod| pod.labels().get(REVISION).map(String::as_str) == Some(hash)).count(),
+    );
+    let revision = format!("{}-{hash}", set.name_any());
+    let status = StatefulSetStatus {
+        replicas: number(active.len()),
+        ready_replicas: Some(ready),
+        available_replicas: Some(ready),
+        current_replicas: Some(current),
+        updated_replicas: Some(current),
+        current_revision: Some(revision.clone()),
+        update_revision: Some(revision),
+        observed_generation: set.metadata.generation,
+        ..StatefulSetStatus::default()
+    };
+    if set.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &set.namespace().unwrap_or_default());
+    let patch = Patch::Merge(json!({ "status": status }));
+    super::gone_is_fine(sets.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(text: &str) -> BTreeMap<i32, Member> {
+        // r ready, w waiting, o old and ready, l leaving, - absent
+        let member = |c| match c {
+            'r' => Some(Member { current: true, ready: true, leaving: false }),
+            'w' => Some(Member { current: true, ready: false, leaving: false }),
+            'o' => Some(Member { current: false, ready: true, leaving: false }),
+            'l' => Some(Member { current: true, ready: true, leaving: true }),
+            _ => None,
+        };
+        (0..).zip(text.chars()).filter_map(|(ordinal, c)| Some((ordinal, member(c)?))).collect()
+    }
+
+    #[test]
+    fn one_after_the_other() {
+        assert_eq!(decide(3, false, false, &members("")), Step::Create(vec![0]));
+        assert_eq!(decide(3, false, false, &members("w")), Step::Keep);
+        assert_eq!(decide(3, false, false, &members("r")), Step::Create(vec![1]));
+        assert_eq!(decide(3, false, false, &members("r-r")), Step::Create(vec![1]));
+        assert_eq!(decide(3, true, false, &members("w")), Step::Create(vec![1, 2]));
+        assert_eq!(decide(3, false, false, &members("rrr")), Step::Keep);
+    }
+
+    #[test]
+    fn downwards_from_the_last() {
+        assert_eq!(decide(1, false, false, &members("rrr")), Step::Delete(2));
+        assert_eq!(decide(1, false, false, &members("rrl")), Step::Keep);
+        assert_eq!(decide(3, false, false, &members("oor")), Step::Delete(1));
+        assert_eq!(decide(3, false, false, &members("oow")), Step::Keep);
+        assert_eq!(decide(3, false, true, &members("ooo")), Step::Keep);
+    }
+}
