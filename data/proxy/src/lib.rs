@@ -7,7 +7,11 @@
 //! Resources are *compiled* (`compile.rs` in each module: proto → immutable value) on the control thread, put into
 //! [`base::slot::Slot`]s, and only read by the workers. `docs/life-of-a-request.md` walks through the rest.
 
+pub mod admin;
 pub mod base;
+pub mod failure;
+pub mod filters;
+pub mod http;
 pub mod matcher;
 pub mod net;
 pub mod route;

@@ -1,0 +1,213 @@
+//! One try to get a response from one host.
+
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::record::Record;
+use super::upload::Upload;
+use crate::base::body::Body;
+use crate::base::head::RequestHead;
+use crate::failure::{BadRequest, Failure};
+use crate::filters::alpn::AlpnOverrides;
+use crate::telemetry::info::Protocol;
+use crate::upstream::balance::Pick;
+use crate::upstream::cluster::Discovery;
+use crate::upstream::host::ActiveRequest;
+use crate::upstream::pool::{HostPool, Lease, Pools, SendFailure, Wire};
+use crate::upstream::{Cluster, Host};
+use crate::tls::client::TlsOverrides;
+
+/// What all attempts of a request share.
+pub(super) struct Plan {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) pools: Rc<Pools>,
+    pub(super) record: Rc<Record>,
+    pub(super) upload: Rc<Upload>,
+    pub(super) alpn: Option<Arc<AlpnOverrides>>,
+    pub(super) high_priority: bool,
+    pub(super) hash: Option<u64>,
+    pub(super) auto_host: bool,
+    pub(super) downstream_http2: bool,
+    /// The request wants to leave HTTP: HTTP/1.1 is used.
+    pub(super) upgrade: bool,
+}
+
+/// A response's head with the connection it came on.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+    pub(super) active: ActiveRequest,
+    pub(super) host: Arc<Host>,
+}
+
+/// An attempt without a response.
+pub(super) struct Missed {
+    pub(super) failure: Failure,
+    pub(super) host: Option<u64>,
+    /// A reused connection was lost before the host can have acted on the request: another try is free.
+    pub(super) stale: bool,
+}
+
+impl Missed {
+    fn before_host(failure: Failure) -> Self {
+        Self { failure, host: None, stale: false }
+    }
+}
+
+impl Plan {
+    /// Tries once. `fresh` insists on a new connection.
+    pub(super) async fn attempt(&self, avoid: &[u64], fresh: bool) -> Result<Answer, Missed> {
+        let host = self.host(avoid).map_err(Missed::before_host)?;
+        let missed = |failure, stale| Missed { failure, host: Some(host.id), stale };
+        {
+            let mut state = self.record.state.borrow_mut();
+            state.info.upstream.host = Some(host.address.clone());
+            if host.peer.is_some() {
+                state.info.upstream.peer.clone_from(&host.peer);
+            }
+        }
+        let pool = self.pool(&host);
+        let acquired = if fresh {
+            pool.acquire_fresh(self.high_priority).await
+        } else {
+            pool.acquire(self.high_priority).await
+        };
+        let mut lease = match acquired {
+            Ok(lease) => lease,
+            Err(error) => {
+                self.record.state.borrow_mut().info.upstream.transport_failure = Some(error.to_string().into());
+                host.state.errors.fetch_add(1, Ordering::Relaxed);
+                return Err(missed(Failure::Connect(error), false));
+            }
+        };
+        self.note(&lease);
+        let request = self.request(&host, lease.is_http2()).map_err(|failure| missed(failure, false))?;
+        let active = ActiveRequest::begin(host.clone());
+        self.cluster.stats.upstream_rq_total().inc();
+        match lease.send(request).await {
+            Ok(response) => Ok(Answer { response, lease, active, host }),
+            Err(failure) => {
+                let stale = lease.is_reused() && (failure.unsent || self.is_safe_to_repeat());
+                host.state.errors.fetch_add(1, Ordering::Relaxed);
+                Err(missed(self.judge(&failure), stale))
+            }
+        }
+    }
+
+    /// Whether repeating the request cannot do anything twice (RFC 9110, 9.2.2).
+    fn is_safe_to_repeat(&self) -> bool {
+        let method = &self.record.state.borrow().head.method;
+        method.is_idempotent() && self.upload.can_replay() && !self.upgrade
+    }
+
+    fn judge(&self, failure: &SendFailure) -> Failure {
+        if self.upload.failed() {
+            return Failure::DownstreamGone;
+        }
+        let error = &failure.error;
+        if let Some(h2) = error.source().and_then(|s| s.downcast_ref::<h2::Error>()) {
+            return match h2.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => Failure::UpstreamRefused,
+                _ if h2.is_io() || h2.is_go_away() => Failure::UpstreamTerminated,
+                _ if h2.is_remote() => Failure::UpstreamReset,
+                _ => Failure::UpstreamProtocol,
+            };
+        }
+        if error.is_parse() || error.is_parse_too_large() {
+            self.cluster.stats.upstream_cx_protocol_error().inc();
+            return Failure::UpstreamProtocol;
+        }
+        Failure::UpstreamTerminated
+    }
+
+    fn host(&self, avoid: &[u64]) -> Result<Arc<Host>, Failure> {
+        if let Discovery::OriginalDst { header, port } = &self.cluster.discovery {
+            let state = self.record.state.borrow();
+            let named = header.as_ref().and_then(|name| state.head.text(name)).and_then(|v| v.parse().ok());
+            let mut address: SocketAddr = match named.or(state.info.connection.local.ip()) {
+                Some(address) => address,
+                None => return Err(Failure::NoHealthyUpstream),
+            };
+            address.set_port(port.unwrap_or(address.port()));
+            return Ok(self.pools.original_dst(&self.cluster, address));
+        }
+        let pick = Pick { hash: self.hash, random: fastrand::u64(..), avoid };
+        self.cluster.pick(pick).ok_or_else(|| {
+            self.cluster.stats.upstream_cx_none_healthy().inc();
+            Failure::NoHealthyUpstream
+        })
+    }
+
+    fn pool(&self, host: &Arc<Host>) -> Rc<HostPool> {
+        let wire = match self.upgrade {
+            true => Wire::Http1,
+            false => Wire::choose(self.cluster.http.protocol, self.downstream_http2),
+        };
+        let alpn = self.alpn.as_ref().and_then(|alpn| alpn.of(wire)).cloned();
+        self.pools.get(&self.cluster, host, wire, &TlsOverrides { alpn, sni: None })
+    }
+
+    fn note(&self, lease: &Lease) {
+        let info = lease.info();
+        let mut state = self.record.state.borrow_mut();
+        let upstream = &mut state.info.upstream;
+        upstream.local.clone_from(&info.local);
+        upstream.tls.clone_from(&info.tls);
+        upstream.transport_failure = None;
+        upstream.protocol = Some(if lease.is_http2() { Protocol::Http2 } else { Protocol::Http11 });
+        upstream.connect_duration = (!lease.is_reused()).then_some(info.took);
+        state.info.timings.upstream_request_start.get_or_insert_with(Instant::now);
+    }
+
+    fn request(&self, host: &Host, http2: bool) -> Result<Request<Body>, Failure> {
+        let state = self.record.state.borrow();
+        let mut request = Request::new(self.upload.body());
+        *request.headers_mut() = state.head.headers.clone();
+        let rewritten = self.auto_host && !host.hostname.is_empty();
+        let authority = if rewritten { &*host.hostname } else { state.head.authority.as_str() };
+        fill(&mut request, &state.head, authority, http2).ok_or(Failure::BadRequest(BadRequest::Malformed))?;
+        Ok(request)
+    }
+}
+
+/// Method, target and version of a request, by protocol; `None` when the head does not make a valid one.
+pub(super) fn fill(
+    request: &mut Request<Body>,
+    head: &RequestHead,
+    authority: &str,
+    http2: bool,
+) -> Option<()> {
+    *request.method_mut() = head.method.clone();
+    let mut uri = http::uri::Parts::default();
+    let connect = head.method == Method::CONNECT;
+    if http2 || connect {
+        uri.authority = Some(Authority::from_maybe_shared(Bytes::copy_from_slice(authority.as_bytes())).ok()?);
+    }
+    if !connect {
+        let path = if head.path.is_empty() { "/" } else { &head.path };
+        uri.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes())).ok()?);
+    }
+    if http2 && !connect {
+        uri.scheme = Some(if head.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+    }
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
+    if http2 {
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove(CONNECTION);
+        request.headers_mut().remove(UPGRADE);
+    } else {
+        *request.version_mut() = Version::HTTP_11;
+        request.headers_mut().insert(HOST, HeaderValue::from_str(authority).ok()?);
+    }
+    Some(())
+}

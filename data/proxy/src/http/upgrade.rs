@@ -1,0 +1,118 @@
+//! Connections that stop being HTTP: WebSocket and other upgrades, and CONNECT.
+
+use std::rc::Rc;
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+
+use super::record::Record;
+use crate::base::body::Body;
+use crate::base::head::RequestHead;
+use crate::upstream::pool::Lease;
+
+/// A request to leave HTTP.
+pub(super) struct Wanted {
+    /// `websocket`, …, or `CONNECT`.
+    pub(super) kind: String,
+    /// It came over HTTP/2 (extended CONNECT for anything but `CONNECT`).
+    pub(super) over_http2: bool,
+    on_upgrade: OnUpgrade,
+}
+
+impl Wanted {
+    /// Whether a request asks for it; takes what will become the raw connection.
+    pub(super) fn of(request: &mut Request<Incoming>) -> Option<Self> {
+        let over_http2 = request.version() == Version::HTTP_2;
+        let kind = if request.method() == Method::CONNECT {
+            request.extensions().get::<Protocol>().map_or("CONNECT", Protocol::as_str).to_owned()
+        } else if over_http2 || !lists_upgrade(request.headers()) {
+            return None;
+        } else {
+            request.headers().get(UPGRADE)?.to_str().ok()?.to_owned()
+        };
+        // HTTP/2 cleartext upgrades are not done; the request goes on as plain HTTP/1.1.
+        if kind.eq_ignore_ascii_case("h2c") {
+            return None;
+        }
+        Some(Self { kind, over_http2, on_upgrade: hyper::upgrade::on(request) })
+    }
+
+    /// Whether it is a plain CONNECT.
+    pub(super) fn is_connect(&self) -> bool {
+        self.kind == "CONNECT"
+    }
+
+    /// Turns an extended CONNECT into the HTTP/1.1 request it stands for.
+    pub(super) fn as_http1(&self, head: &mut RequestHead) {
+        if self.is_connect() {
+            return;
+        }
+        head.method = Method::GET;
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Ok(kind) = HeaderValue::from_str(&self.kind) {
+            head.headers.insert(UPGRADE, kind);
+        }
+        if self.over_http2 && self.kind.eq_ignore_ascii_case("websocket") {
+            // HTTP/2 has no such key; HTTP/1.1 servers insist on one.
+            let key = websocket_key(fastrand::u128(..));
+            head.headers.entry("sec-websocket-key").or_insert(key);
+        }
+    }
+
+    /// Whether a response grants it.
+    pub(super) fn is_granted(&self, status: StatusCode) -> bool {
+        if self.is_connect() { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS }
+    }
+
+    /// Joins the two raw connections and makes the client's response.
+    pub(super) fn join(
+        self,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        record: Rc<Record>,
+        keep: impl Sized + 'static,
+    ) -> Response<Body> {
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut parts, _) = response.into_parts();
+        if self.over_http2 {
+            parts.status = StatusCode::OK;
+            parts.headers.remove(UPGRADE);
+            parts.headers.remove(CONNECTION);
+        }
+        let stats = record.hcm.stats.clone();
+        stats.downstream_cx_upgrades_total().inc();
+        stats.downstream_cx_upgrades_active().inc();
+        tokio::task::spawn_local(async move {
+            if let (Ok(downstream), Ok(upstream)) = (self.on_upgrade.await, upstream.await) {
+                let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
+                let copied = tokio::io::copy_bidirectional(&mut downstream, &mut upstream).await;
+                if let Ok((received, sent)) = copied {
+                    let mut state = record.state.borrow_mut();
+                    state.info.bytes.received += received;
+                    state.info.bytes.sent += sent;
+                }
+                let _ = downstream.shutdown().await;
+            }
+            stats.downstream_cx_upgrades_active().dec();
+            record.close();
+            drop((lease, keep));
+        });
+        Response::from_parts(parts, Body::Empty)
+    }
+}
+
+fn lists_upgrade(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+fn websocket_key(random: u128) -> HeaderValue {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(random.to_be_bytes());
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("AAAAAAAAAAAAAAAAAAAAAA=="))
+}

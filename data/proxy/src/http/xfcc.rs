@@ -1,0 +1,118 @@
+//! `x-forwarded-client-cert`: who the client proved to be, told to the upstream.
+
+use http::header::{HeaderMap, HeaderName};
+use http::HeaderValue;
+use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager as Proto;
+use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as Mode;
+
+use crate::base::duration::bool_or;
+use crate::telemetry::TlsInfo;
+
+const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
+/// What happens to the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardClientCert {
+    mode: Mode,
+    subject: bool,
+    uri: bool,
+    dns: bool,
+}
+
+impl ForwardClientCert {
+    /// Compiles the two fields of the connection manager.
+    pub fn compile(proto: &Proto) -> Self {
+        let set = proto.set_current_client_cert_details.as_ref();
+        Self {
+            mode: proto.forward_client_cert_details(),
+            subject: set.is_some_and(|s| bool_or(&s.subject, false)),
+            uri: set.is_some_and(|s| s.uri),
+            dns: set.is_some_and(|s| s.dns),
+        }
+    }
+
+    /// Changes the header as configured.
+    pub fn apply(self, headers: &mut HeaderMap, tls: Option<&TlsInfo>) {
+        let peer = tls.filter(|tls| tls.peer.is_some());
+        match (self.mode, peer) {
+            (Mode::AlwaysForwardOnly, _) | (Mode::ForwardOnly, Some(_)) => {}
+            (Mode::Sanitize, _) | (_, None) => {
+                headers.remove(XFCC);
+            }
+            (Mode::SanitizeSet, Some(tls)) => {
+                if let Ok(value) = HeaderValue::from_str(&self.element(tls)) {
+                    headers.insert(XFCC, value);
+                }
+            }
+            (Mode::AppendForward, Some(tls)) => {
+                let element = self.element(tls);
+                let all = match crate::base::head::joined(headers, &XFCC) {
+                    Some(before) => format!("{before},{element}"),
+                    None => element,
+                };
+                if let Ok(value) = HeaderValue::from_str(&all) {
+                    headers.insert(XFCC, value);
+                }
+            }
+        }
+    }
+
+    fn element(self, tls: &TlsInfo) -> String {
+        let mut parts = Vec::new();
+        if let Some(by) = tls.local_principal() {
+            parts.push(format!("By={by}"));
+        }
+        if let Some(peer) = &tls.peer {
+            parts.push(format!("Hash={}", peer.sha256));
+            if self.subject {
+                parts.push(format!("Subject=\"{}\"", peer.subject.replace('"', "\\\"")));
+            }
+            if self.uri {
+                let first = peer.uri_sans.first().map_or("", AsRef::as_ref);
+                parts.push(format!("URI={first}"));
+            }
+            if self.dns {
+                parts.extend(peer.dns_sans.iter().map(|dns| format!("DNS={dns}")));
+            }
+        }
+        parts.join(";")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::info::CertificateInfo;
+    use std::sync::Arc;
+
+    fn mtls() -> TlsInfo {
+        let cert = |uri: &str| {
+            Arc::new(CertificateInfo {
+                sha256: "ab".into(),
+                uri_sans: vec![uri.into()],
+                ..CertificateInfo::default()
+            })
+        };
+        TlsInfo { peer: Some(cert("spiffe://td/client")), local: Some(cert("spiffe://td/server")), ..TlsInfo::default() }
+    }
+
+    #[test]
+    fn the_header_follows_the_mode() {
+        let ours = "By=spiffe://td/server;Hash=ab;Subject=\"\";URI=spiffe://td/client";
+        for (mode, tls, expected) in [
+            (Mode::Sanitize, true, None),
+            (Mode::SanitizeSet, true, Some(ours.to_owned())),
+            (Mode::SanitizeSet, false, None),
+            (Mode::AppendForward, true, Some(format!("old,{ours}"))),
+            (Mode::ForwardOnly, true, Some("old".to_owned())),
+            (Mode::ForwardOnly, false, None),
+            (Mode::AlwaysForwardOnly, false, Some("old".to_owned())),
+        ] {
+            let mut headers = HeaderMap::from_iter([(XFCC, HeaderValue::from_static("old"))]);
+            let tls = tls.then(mtls);
+            ForwardClientCert { mode, subject: true, uri: true, dns: false }.apply(&mut headers, tls.as_ref());
+            let value = headers.get(XFCC).map(|v| v.to_str().unwrap().to_owned());
+            assert_eq!(value, expected, "{mode:?}");
+        }
+    }
+}
