@@ -1,5 +1,6 @@
 //! `delete`, `deletecollection` and eviction.
 
+use super::write::plain;
 use super::{Answer, Call, read};
 use crate::error::{ApiError, Result};
 use crate::object::{self, int, is_terminating, list, meta_mut, name, text, uid};
@@ -47,15 +48,9 @@ pub const FOREGROUND: &str = "foregroundDeletion";
 /// See [`FOREGROUND`].
 pub const ORPHAN: &str = "orphan";
 
-fn options(call: &mut Option<&Call>, body: &Bytes) -> Result<Options> {
-    let value: Value = match body.is_empty() {
-        true => json!({}),
-        false => serde_json::from_slice(body)
-            .map_err(|e| ApiError::bad_request(format!("cannot decode DeleteOptions: {e}")))?,
-    };
-    let query = call.as_ref().map(|c| &c.query);
-    let from_query = |k: &str| query.map(|q| q.get(k).to_owned()).unwrap_or_default();
-    let policy = match text(&value, "/propagationPolicy") {
+fn options(call: &Call, value: &Value) -> Result<Options> {
+    let from_query = |k: &str| call.query.get(k).to_owned();
+    let policy = match text(value, "/propagationPolicy") {
         "" => from_query("propagationPolicy"),
         p => p.to_owned(),
     };
@@ -79,23 +74,23 @@ fn options(call: &mut Option<&Call>, body: &Bytes) -> Result<Options> {
     Ok(Options {
         grace: grace.or_else(|| from_query("gracePeriodSeconds").parse().ok()),
         propagation,
-        uid: text(&value, "/preconditions/uid").to_owned(),
-        version: text(&value, "/preconditions/resourceVersion").to_owned(),
+        uid: text(value, "/preconditions/uid").to_owned(),
+        version: text(value, "/preconditions/resourceVersion").to_owned(),
     })
 }
 
-fn is_dry_run(call: &Call, body: &Bytes) -> Result<bool> {
-    let in_body = serde_json::from_slice::<Value>(body).is_ok_and(|v| !list(&v, "/dryRun").is_empty());
-    Ok(in_body || call.dry_run()?)
+fn is_dry_run(call: &Call, options: &Value) -> Result<bool> {
+    Ok(!list(options, "/dryRun").is_empty() || call.dry_run()?)
 }
 
 /// DELETE of one object.
 pub async fn one(call: &Call, body: &Bytes) -> Result<Answer> {
-    let options = options(&mut Some(call), body)?;
+    let body = plain(&call.headers, body)?;
+    let options = options(call, &body)?;
     let stored = call.core.store.get(&call.resource.storage, &call.key()).ok_or_else(|| call.not_found())?;
     protect(&call.resource, &call.path.name)?;
     admission::validate(call, "DELETE", &Value::Null, Some(&stored.value)).await?;
-    if is_dry_run(call, body)? {
+    if is_dry_run(call, &body)? {
         return Ok(Answer::ok(&success(&call.resource, &stored.value)));
     }
     match delete(&call.core, &call.resource, &call.key(), &options).await? {
@@ -124,12 +119,13 @@ fn success(resource: &Resource, value: &Value) -> Value {
 
 /// DELETE of a collection.
 pub async fn collection(call: &Call, body: &Bytes) -> Result<Answer> {
-    let options = options(&mut Some(call), body)?;
+    let body = plain(&call.headers, body)?;
+    let options = options(call, &body)?;
     let selection = read::Selection::of(call)?;
     let prefix =
         if call.path.namespace.is_empty() { String::new() } else { format!("{}/", call.path.namespace) };
     let listing = call.core.store.list(&call.resource.storage, &prefix);
-    let dry_run = is_dry_run(call, body)?;
+    let dry_run = is_dry_run(call, &body)?;
     for (key, stored) in listing.items {
         if !selection.matches(&stored.value) || protect(&call.resource, name(&stored.value)).is_err() {
             continue;
@@ -150,8 +146,7 @@ pub async fn collection(call: &Call, body: &Bytes) -> Result<Answer> {
 
 /// POST to `pods/eviction`: a graceful delete, unless a disruption budget is exhausted.
 pub async fn evict(call: &Call, body: &Bytes) -> Result<Answer> {
-    let eviction: Value = serde_json::from_slice(body)
-        .map_err(|e| ApiError::bad_request(format!("cannot decode the Eviction: {e}")))?;
+    let eviction = plain(&call.headers, body)?;
     let stored = call.core.store.get("/pods", &call.key()).ok_or_else(|| call.not_found())?;
     let budgets = call.core.store.list("policy/poddisruptionbudgets", &format!("{}/", call.path.namespace));
     for (_, budget) in budgets.items {
@@ -162,8 +157,8 @@ pub async fn evict(call: &Call, body: &Bytes) -> Result<Answer> {
             return Err(ApiError::too_many_requests(text, 10));
         }
     }
-    let raw = serde_json::to_vec(eviction.get("deleteOptions").unwrap_or(&json!({}))).unwrap_or_default();
-    delete(&call.core, &call.resource, &call.key(), &options(&mut None, &raw.into())?).await?;
+    let wanted = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    delete(&call.core, &call.resource, &call.key(), &options(call, &wanted)?).await?;
     Ok(Answer::json(
         StatusCode::CREATED,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),

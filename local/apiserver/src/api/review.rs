@@ -1,5 +1,6 @@
 //! Requests that are answered and not stored: token and access reviews, and `serviceaccounts/token`.
 
+use super::write::plain;
 use super::{Answer, Call};
 use crate::auth::User;
 use crate::auth::rbac::{self, Attributes};
@@ -16,8 +17,7 @@ pub fn handle(call: &Call, body: &Bytes) -> Result<Answer> {
     if call.verb != "create" {
         return Err(ApiError::method_not_allowed());
     }
-    let mut review: Value = serde_json::from_slice(body)
-        .map_err(|e| ApiError::bad_request(format!("cannot decode the body: {e}")))?;
+    let mut review = plain(&call.headers, body)?;
     let status = match call.resource.plural.as_str() {
         "tokenreviews" => token_review(call, &review),
         "selfsubjectreviews" => json!({"userInfo": call.user.info()}),
@@ -95,8 +95,7 @@ fn rules(call: &Call, review: &Value) -> Value {
 
 /// POST to `serviceaccounts/NAME/token`.
 pub fn token_request(call: &Call, body: &Bytes) -> Result<Answer> {
-    let mut request: Value = serde_json::from_slice(body)
-        .map_err(|e| ApiError::bad_request(format!("cannot decode the TokenRequest: {e}")))?;
+    let mut request = plain(&call.headers, body)?;
     let store = &call.core.store;
     let account = store.get("/serviceaccounts", &call.key()).ok_or_else(|| call.not_found())?;
     let invalid =

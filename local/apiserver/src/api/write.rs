@@ -2,7 +2,7 @@
 
 mod decode;
 
-pub use decode::decode;
+pub use decode::{decode, plain};
 
 use super::{Answer, Call, read};
 use crate::error::{ApiError, Result};
@@ -363,8 +363,7 @@ async fn update_once(
 
 /// `pods/binding`: the scheduler's word on which node a pod runs.
 pub async fn bind(call: &Call, body: &Bytes) -> Result<Answer> {
-    let binding: Value = serde_json::from_slice(body)
-        .map_err(|e| ApiError::bad_request(format!("cannot decode the Binding: {e}")))?;
+    let binding = plain(&call.headers, body)?;
     let node = text(&binding, "/target/name").to_owned();
     if node.is_empty() {
         let error = crate::error::FieldError::required("target.name", "");

@@ -122,7 +122,7 @@ fn merge_by_key(
     key: &str,
 ) -> Result<Vec<Value>> {
     if patch.iter().any(|p| p.get(PATCH).and_then(Value::as_str) == Some("replace")) {
-        let rest = patch.iter().filter(|p| p.as_object().is_none_or(|m| m.len() > 1));
+        let rest = patch.iter().filter(|p| p.get(PATCH).is_none());
         return Ok(rest.map(without_directives).collect());
     }
     for entry in patch {

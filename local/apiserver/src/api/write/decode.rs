@@ -3,9 +3,10 @@
 use super::super::Call;
 use crate::error::{ApiError, Result};
 use crate::object::text;
+use crate::protobuf;
 use crate::schema::check::{Findings, check};
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -13,17 +14,30 @@ use std::fmt;
 
 /// Decodes the body of a create or update.
 pub fn decode(call: &Call, body: &Bytes) -> Result<Value> {
-    let content_type =
-        call.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let media = content_type.split(';').next().unwrap_or_default().trim();
     let mut duplicates = Vec::new();
-    let value = match media {
-        "" | "application/json" | "text/plain" => parse_json(body, &mut duplicates)?,
-        "application/yaml" | "text/yaml" => yaml_serde::from_slice(body)
-            .map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: {e}")))?,
-        _ => return Err(ApiError::unsupported_media_type("application/json, application/yaml")),
-    };
+    let value = parse(&call.headers, body, &mut duplicates)?;
     finish(call, value, duplicates)
+}
+
+/// Reads a body of any supported type as a JSON value, without looking at what it is; an empty one is `{}`.
+pub fn plain(headers: &HeaderMap, body: &Bytes) -> Result<Value> {
+    if body.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    parse(headers, body, &mut Vec::new())
+}
+
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+fn parse(headers: &HeaderMap, body: &Bytes, duplicates: &mut Vec<String>) -> Result<Value> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    match content_type.split(';').next().unwrap_or_default().trim() {
+        protobuf::MEDIA_TYPE => protobuf::decode(body).map_err(|e| ApiError::bad_request(e.to_string())),
+        "" | "application/json" | "text/plain" => parse_json(body, duplicates),
+        "application/yaml" | "text/yaml" => yaml_serde::from_slice(body)
+            .map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: {e}"))),
+        _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
+    }
 }
 
 /// Checks an object that a patch made.
