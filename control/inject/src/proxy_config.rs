@@ -80,6 +80,9 @@ impl ProxyConfig {
         let mut merged = mesh.default_config.clone();
         if let Some(annotation) = pod.annotation(names::PROXY_CONFIG) {
             let fault = |message| InjectError::ProxyConfig { message };
+            meltemi_config::mesh_config::ProxyConfig::default()
+                .overlay(annotation)
+                .map_err(|error| fault(error.to_string()))?;
             let own: Value = yaml_serde::from_str(annotation).map_err(|error| fault(error.to_string()))?;
             match own {
                 Value::Object(own) => merge(&mut merged, own),

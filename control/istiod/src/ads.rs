@@ -79,7 +79,12 @@ pub fn identify(node: &Node, caller: Option<&SpiffeId>) -> Result<ProxyIdentity,
     let kind = match id.kind {
         NodeKind::Sidecar => ProxyKind::Sidecar,
         NodeKind::Router => ProxyKind::Router,
-        other => return Err(Status::invalid_argument(format!("proxies of kind {} are not served", other.as_str()))),
+        other => {
+            return Err(Status::invalid_argument(format!(
+                "proxies of kind {} are not served",
+                other.as_str()
+            )));
+        }
     };
     let metadata = match &node.metadata {
         Some(metadata) => NodeMetadata::from_struct(metadata)
@@ -89,7 +94,8 @@ pub fn identify(node: &Node, caller: Option<&SpiffeId>) -> Result<ProxyIdentity,
     if let Some(caller) = caller {
         check_claims(&id, &metadata, caller)?;
     }
-    let service_account = caller.map_or_else(|| metadata.service_account.clone(), |c| c.service_account.clone());
+    let service_account =
+        caller.map_or_else(|| metadata.service_account.clone(), |c| c.service_account.clone());
     Ok(ProxyIdentity {
         kind,
         ips: addresses(&id, &metadata),
@@ -111,7 +117,9 @@ fn check_claims(id: &NodeId, metadata: &NodeMetadata, caller: &SpiffeId) -> Resu
     ];
     for (what, claimed, proved) in claims {
         if !claimed.is_empty() && claimed != proved {
-            return Err(Status::permission_denied(format!("{what} is {claimed}, but the caller is {caller}")));
+            return Err(Status::permission_denied(format!(
+                "{what} is {claimed}, but the caller is {caller}"
+            )));
         }
     }
     Ok(())
@@ -213,7 +221,13 @@ impl Session for ProxySession {
         if let Some(since) = self.since {
             self.metrics.convergence_time.observe(since.elapsed().as_secs_f64());
         }
-        tracing::debug!(proxy = self.connection.proxy_name(), kind = type_label(type_url), resources, bytes, "pushed");
+        tracing::debug!(
+            proxy = self.connection.proxy_name(),
+            kind = type_label(type_url),
+            resources,
+            bytes,
+            "pushed"
+        );
         self.connection.note(type_url, |state| {
             nonce.clone_into(&mut state.sent);
             state.sent_at = Some(jiff::Timestamp::now());

@@ -23,7 +23,11 @@ impl Authenticator {
     }
 
     /// The caller's identity. `Ok(None)` is a caller on the plain-text port without a token: somebody on this machine.
-    pub async fn caller(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Option<SpiffeId>, Status> {
+    pub async fn caller(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+    ) -> Result<Option<SpiffeId>, Status> {
         let peer = extensions.get::<PeerInfo>();
         if let Some(identity) = peer.and_then(|peer| peer.identity.as_ref()) {
             return self.of_certificate(identity).map(Some);
@@ -45,7 +49,9 @@ impl Authenticator {
             return Ok(identity.clone());
         }
         let ours = &self.trust_domain;
-        Err(Status::unauthenticated(format!("the certificate is of {identity}, not of the trust domain {ours}")))
+        Err(Status::unauthenticated(format!(
+            "the certificate is of {identity}, not of the trust domain {ours}"
+        )))
     }
 
     async fn of_token(&self, token: &str) -> Result<SpiffeId, Status> {
@@ -54,13 +60,15 @@ impl Authenticator {
                 TokenError::Refused(_) => Status::unauthenticated(error.to_string()),
                 TokenError::Unavailable(_) => Status::unavailable(error.to_string()),
             })?;
-        SpiffeId::new(&self.trust_domain, &namespace, &name).map_err(|error| Status::unauthenticated(error.to_string()))
+        SpiffeId::new(&self.trust_domain, &namespace, &name)
+            .map_err(|error| Status::unauthenticated(error.to_string()))
     }
 }
 
 fn bearer(metadata: &MetadataMap) -> Result<Option<&str>, Status> {
     let Some(value) = metadata.get("authorization") else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Status::unauthenticated("the header `authorization` is not ASCII"))?;
+    let text =
+        value.to_str().map_err(|_| Status::unauthenticated("the header `authorization` is not ASCII"))?;
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
         _ => Err(Status::unauthenticated("the header `authorization` is not of the form `Bearer TOKEN`")),

@@ -195,7 +195,10 @@ impl Connections {
     /// The connection of a proxy, by `pod.namespace` or by node id.
     pub fn find(&self, proxy: &str) -> Option<Arc<Connection>> {
         // A proxy that connects anew may be listed twice for a moment: the younger counts.
-        self.list().into_iter().rev().find(|connection| connection.proxy_name() == proxy || connection.node_id == proxy)
+        self.list()
+            .into_iter()
+            .rev()
+            .find(|connection| connection.proxy_name() == proxy || connection.node_id == proxy)
     }
 
     /// Puts a push into every connection's inbox; each weighs on its own task what it means for its proxy.

@@ -93,9 +93,19 @@ impl Debug {
     }
 
     /// The snapshot, or the answer that there is none yet.
-    fn current(&self) -> Result<Published, Response> {
-        let starting = || (StatusCode::SERVICE_UNAVAILABLE, "istiod has not read the cluster yet\n").into_response();
-        self.hub.current().ok_or_else(starting)
+    fn current(&self) -> Result<Published, NotYet> {
+        self.hub.current().ok_or(NotYet)
+    }
+}
+
+/// There is no snapshot to show.
+#[derive(Debug, thiserror::Error)]
+#[error("istiod has not read the cluster yet")]
+struct NotYet;
+
+impl IntoResponse for NotYet {
+    fn into_response(self) -> Response {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{self}\n")).into_response()
     }
 }
 
@@ -113,10 +123,12 @@ async fn version_page() -> String {
 }
 
 async fn list() -> axum::Json<Value> {
-    axum::Json(PAGES.iter().map(|(name, help)| json!({"name": format!("/debug/{name}"), "help": help})).collect())
+    axum::Json(
+        PAGES.iter().map(|(name, help)| json!({"name": format!("/debug/{name}"), "help": help})).collect(),
+    )
 }
 
-async fn push_status(State(debug): State<Debug>) -> Result<axum::Json<Value>, Response> {
+async fn push_status(State(debug): State<Debug>) -> Result<axum::Json<Value>, NotYet> {
     let Published { version, snapshot } = debug.current()?;
     Ok(axum::Json(json!({
         "version": version,

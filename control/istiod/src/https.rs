@@ -15,7 +15,12 @@ use tokio_util::task::TaskTracker;
 use crate::peer;
 
 /// Serves `router` until `shutdown`, then lets requests in flight finish.
-pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let mut connections = peer::incoming(listener, Some(tls), shutdown.clone());
     let tracker = TaskTracker::new();
     while let Some(Ok(connection)) = connections.next().await {

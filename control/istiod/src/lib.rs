@@ -27,3 +27,6 @@ mod webhook;
 
 pub use options::Options;
 pub use run::{run, run_with};
+
+#[cfg(test)]
+mod tests;

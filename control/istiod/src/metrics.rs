@@ -33,7 +33,7 @@ pub struct Metrics {
     pub(crate) webhook_patch_failures: Counter,
     pub(crate) config_events: Family<Labels, Counter>,
     pub(crate) registry_events: Family<Labels, Counter>,
-    pub(crate) rejected_configs: Family<Labels, Gauge>,
+    pub(crate) rejected_configs: Gauge,
     pub(crate) services: Gauge,
     pub(crate) virtual_services: Gauge,
     pub(crate) connections: Gauge,
@@ -41,7 +41,6 @@ pub struct Metrics {
     pub(crate) push_triggers: Family<Labels, Counter>,
     pub(crate) inbound_updates: Family<Labels, Counter>,
     pub(crate) rejects: Family<Labels, Counter>,
-    pub(crate) internal_errors: Counter,
     pub(crate) debounce_time: Histogram,
     pub(crate) queue_time: Histogram,
     pub(crate) convergence_time: Histogram,
@@ -65,28 +64,35 @@ impl Metrics {
         info(r);
         Self {
             csr_count: r.counter("citadel_server_csr_count", "Certificate requests received"),
-            csr_parsing_errors: r.counter("citadel_server_csr_parsing_err_count", "Requests that do not parse"),
-            csr_signing_errors: r.counter("citadel_server_csr_sign_err_count", "Requests that could not be signed"),
-            id_extraction_errors: r.counter("citadel_server_id_extraction_err_count", "Requests for another identity"),
+            csr_parsing_errors: r
+                .counter("citadel_server_csr_parsing_err_count", "Requests that do not parse"),
+            csr_signing_errors: r
+                .counter("citadel_server_csr_sign_err_count", "Requests that could not be signed"),
+            id_extraction_errors: r
+                .counter("citadel_server_id_extraction_err_count", "Requests for another identity"),
             authentication_failures: r
                 .counter("citadel_server_authentication_failure_count", "Callers without a valid credential"),
-            certificates_issued: r.counter("citadel_server_success_cert_issuance_count", "Certificates given"),
-            root_expiry_seconds: r.gauge("citadel_server_root_cert_expiry_seconds", "Seconds until the root expires"),
+            certificates_issued: r
+                .counter("citadel_server_success_cert_issuance_count", "Certificates given"),
+            root_expiry_seconds: r
+                .gauge("citadel_server_root_cert_expiry_seconds", "Seconds until the root expires"),
             root_expiry_timestamp: r
                 .gauge("citadel_server_root_cert_expiry_timestamp", "When the root expires, in Unix time"),
             injections: r.counter("sidecar_injection_requests_total", "Injection requests"),
             injections_done: r.counter("sidecar_injection_success_total", "Pods injected"),
-            injections_failed: r.counter("sidecar_injection_failure_total", "Pods that could not be injected"),
+            injections_failed: r
+                .counter("sidecar_injection_failure_total", "Pods that could not be injected"),
             injections_skipped: r.counter("sidecar_injection_skip_total", "Pods left alone"),
             injection_time: r.histogram("sidecar_injection_time_seconds", "Time of one injection", &TIMES),
             validations_passed: r.counters("galley_validation_passed", "Objects accepted"),
             validations_failed: r.counters("galley_validation_failed", "Objects refused"),
             validation_http_errors: r.counter("galley_validation_http_error", "Malformed admission requests"),
-            webhook_patches: r.counter("webhook_patch_attempts_total", "Updates of webhook configurations tried"),
+            webhook_patches: r
+                .counter("webhook_patch_attempts_total", "Updates of webhook configurations tried"),
             webhook_patch_failures: r.counter("webhook_patch_failures_total", "Updates that failed"),
             config_events: r.counters("pilot_k8s_cfg_events", "Events of configuration"),
             registry_events: r.counters("pilot_k8s_reg_events", "Events of services and workloads"),
-            rejected_configs: r.gauges("pilot_total_rejected_configs", "Stored objects that cannot be used"),
+            rejected_configs: r.gauge("pilot_total_rejected_configs", "Stored objects that cannot be used"),
             services: r.gauge("pilot_services", "Services"),
             virtual_services: r.gauge("pilot_virt_services", "VirtualServices"),
             connections: r.gauge("pilot_xds", "Connected proxies"),
@@ -94,13 +100,23 @@ impl Metrics {
             push_triggers: r.counters("pilot_push_triggers", "Pushes by cause"),
             inbound_updates: r.counters("pilot_inbound_updates", "Changes received"),
             rejects: r.counters("pilot_total_xds_rejects", "Responses that proxies refused"),
-            internal_errors: r.counter("pilot_total_xds_internal_errors", "Responses that could not be made"),
             debounce_time: r.histogram("pilot_debounce_time", "Seconds from a change to its push", &TIMES),
-            queue_time: r.histogram("pilot_proxy_queue_time", "Seconds that a push waits for its proxy's turn", &TIMES),
-            convergence_time: r
-                .histogram("pilot_proxy_convergence_time", "Seconds from a change until a proxy was sent it", &TIMES),
+            queue_time: r.histogram(
+                "pilot_proxy_queue_time",
+                "Seconds that a push waits for its proxy's turn",
+                &TIMES,
+            ),
+            convergence_time: r.histogram(
+                "pilot_proxy_convergence_time",
+                "Seconds from a change until a proxy was sent it",
+                &TIMES,
+            ),
             push_time: r.histogram("pilot_xds_push_time", "Seconds to make one response", &TIMES),
-            snapshot_time: r.histogram("pilot_pushcontext_init_seconds", "Seconds to make a snapshot", &TIMES),
+            snapshot_time: r.histogram(
+                "pilot_pushcontext_init_seconds",
+                "Seconds to make a snapshot",
+                &TIMES,
+            ),
             config_size: r.histogram("pilot_xds_config_size_bytes", "Bytes of responses", &SIZES),
             uptime: r.gauge("istiod_uptime_seconds", "Seconds since the start"),
             started: std::time::Instant::now(),
@@ -128,6 +144,8 @@ impl Metrics {
 }
 
 fn info(registry: &Registry) {
+    // Translation is total: there is nothing to count, but dashboards ask for it.
+    registry.counter("pilot_total_xds_internal_errors", "Responses that could not be made");
     let build = registry.gauges("istio_build", "What runs here");
     let labels = vec![("component", "pilot".to_owned()), ("tag", version::ISTIO_COMPAT.to_owned())];
     build.get_or_create(&labels).set(1.0);

@@ -65,10 +65,20 @@ pub struct Options {
     #[arg(long = "nativeSidecars", env = "ENABLE_NATIVE_SIDECARS", default_value_t = true, action = clap::ArgAction::Set, hide = true)]
     pub native_sidecars: bool,
     /// Name of the MutatingWebhookConfiguration to keep
-    #[arg(long = "injectionWebhookConfigName", env = "INJECTION_WEBHOOK_CONFIG_NAME", default_value = "istio-sidecar-injector", hide = true)]
+    #[arg(
+        long = "injectionWebhookConfigName",
+        env = "INJECTION_WEBHOOK_CONFIG_NAME",
+        default_value = "istio-sidecar-injector",
+        hide = true
+    )]
     pub injection_webhook: String,
     /// Name of the ValidatingWebhookConfiguration to keep
-    #[arg(long = "validationWebhookConfigName", env = "VALIDATION_WEBHOOK_CONFIG_NAME", default_value = "istio-validator-istio-system", hide = true)]
+    #[arg(
+        long = "validationWebhookConfigName",
+        env = "VALIDATION_WEBHOOK_CONFIG_NAME",
+        default_value = "istio-validator-istio-system",
+        hide = true
+    )]
     pub validation_webhook: String,
     /// Log levels, `scope:level` joined by commas
     #[arg(long = "log_output_level", default_value = "default:info")]
@@ -156,13 +166,15 @@ impl Options {
 
 /// `:15010`, `127.0.0.1:15010`, `[::1]:15010`.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.replace("localhost:", "127.0.0.1:") };
+    let whole =
+        if text.starts_with(':') { format!("[::]{text}") } else { text.replace("localhost:", "127.0.0.1:") };
     whole.parse().map_err(|_| format!("`{text}` is not an address: expected `:PORT` or `IP:PORT`"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: meltemi_config::Duration =
-        text.parse().map_err(|error| format!("`{text}` is not a duration like `100ms` or `1h30m`: {error}"))?;
+    let parsed: meltemi_config::Duration = text
+        .parse()
+        .map_err(|error| format!("`{text}` is not a duration like `100ms` or `1h30m`: {error}"))?;
     Ok(parsed.to_std())
 }
 
@@ -182,14 +194,27 @@ mod tests {
     fn defaults_are_the_flags_defaults() {
         let parsed = Cli::parse_from(["discovery"]).options;
         assert_eq!(parsed.secure_grpc_addr, Options::default().secure_grpc_addr);
-        assert_eq!((parsed.debounce_after, parsed.debounce_max), (Duration::from_millis(100), Duration::from_secs(10)));
+        assert_eq!(
+            (parsed.debounce_after, parsed.debounce_max),
+            (Duration::from_millis(100), Duration::from_secs(10))
+        );
         assert_eq!(parsed.plain_grpc_addr(), "127.0.0.1:15010".parse().unwrap());
     }
 
     #[test]
     fn istios_flags_are_known() {
-        let flags = ["discovery", "--monitoringAddr=:15014", "--httpsAddr", "127.0.0.1:1", "--clusterID=c1",
-            "--keepaliveMaxServerConnectionAge", "30m", "--log_output_level=default:info", "--domain", "cluster.local"];
+        let flags = [
+            "discovery",
+            "--monitoringAddr=:15014",
+            "--httpsAddr",
+            "127.0.0.1:1",
+            "--clusterID=c1",
+            "--keepaliveMaxServerConnectionAge",
+            "30m",
+            "--log_output_level=default:info",
+            "--domain",
+            "cluster.local",
+        ];
         let parsed = Cli::parse_from(flags).options;
         assert_eq!((parsed.cluster_id.as_str(), parsed.https_addr.port()), ("c1", 1));
         let error = Cli::try_parse_from(["discovery", "--httpAddr=nonsense"]).err().unwrap().to_string();

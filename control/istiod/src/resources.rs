@@ -52,7 +52,10 @@ impl Cache {
         drop(made);
         let set = build(type_url, now, view, names);
         made = self.made.lock();
-        made.keep(now.version, Entry { type_url, names: names.cloned(), view: view.clone(), set: set.clone() });
+        made.keep(
+            now.version,
+            Entry { type_url, names: names.cloned(), view: view.clone(), set: set.clone() },
+        );
         set
     }
 }
@@ -69,7 +72,9 @@ impl Made {
             return None;
         }
         let fits = |entry: &&Entry| {
-            entry.type_url == type_url && entry.names.as_ref() == names && sees_the_same(&entry.view, view, type_url)
+            entry.type_url == type_url
+                && entry.names.as_ref() == names
+                && sees_the_same(&entry.view, view, type_url)
         };
         self.entries.iter().rev().find(fits).map(|entry| entry.set.clone())
     }
@@ -131,7 +136,8 @@ fn build(
     view: &ProxyView,
     names: Option<&BTreeSet<Arc<str>>>,
 ) -> ResourceSet {
-    let wanted: Option<BTreeSet<String>> = names.map(|names| names.iter().map(|name| name.to_string()).collect());
+    let wanted: Option<BTreeSet<String>> =
+        names.map(|names| names.iter().map(|name| name.to_string()).collect());
     let names = wanted.as_ref().map_or(Names::All, Names::Only);
     let made = meltemi_translate::resources(type_url, &now.snapshot, view, &names);
     let share = |made: meltemi_translate::Resource| {

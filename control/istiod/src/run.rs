@@ -140,7 +140,7 @@ impl Istiod {
     /// Starts what writes to the cluster.
     fn follow(&self, news: Followers, tasks: &TaskTracker, shutdown: &Shutdown) {
         let Followers { status, namespaces } = news;
-        let writer = StatusWriter::new(self.client.clone(), self.objects.clone());
+        let writer = StatusWriter::new(self.client.clone(), self.objects.clone(), self.metrics.clone());
         tasks.spawn(writer.run(status, shutdown.token()));
         let roots = RootConfigMaps::new(self.client.clone(), &self.authority.root_pem());
         tasks.spawn(roots.clone().guard(shutdown.token()));
@@ -246,7 +246,9 @@ async fn retry<T>(
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error @ kube::Error::Api(_)) => return Err(error).with_context(|| format!("cannot read the {what}")),
+            Err(error @ kube::Error::Api(_)) => {
+                return Err(error).with_context(|| format!("cannot read the {what}"));
+            }
             Err(_) if shutdown.is_requested() => anyhow::bail!("stopped while waiting for the API server"),
             Err(error) => {
                 failures += 1;

@@ -8,7 +8,9 @@ mod watch;
 
 pub use parse::{Problem, read};
 pub use settings::{Settings, load as load_settings, watch_settings};
-pub use watch::{Source, watch_kind};
+#[cfg(test)]
+pub use watch::Source;
+pub use watch::watch_kind;
 
 use std::sync::Arc;
 

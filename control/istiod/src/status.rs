@@ -8,6 +8,7 @@ mod findings;
 pub use findings::{Finding, of_problem, of_snapshot};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{News, Published};
+use crate::metrics::Metrics;
 use crate::objects::{Key, Objects};
 
 /// Findings settle for this long before they are written.
@@ -25,6 +27,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 pub struct StatusWriter {
     client: kube::Client,
     objects: Objects,
+    metrics: Arc<Metrics>,
     problems: BTreeMap<Key, (i64, Vec<Finding>)>,
     latest: Option<Published>,
     /// What was written last; an empty list for "no fault any more".
@@ -33,8 +36,8 @@ pub struct StatusWriter {
 
 impl StatusWriter {
     /// Writes through `client`.
-    pub fn new(client: kube::Client, objects: Objects) -> Self {
-        Self { client, objects, problems: BTreeMap::new(), latest: None, written: BTreeMap::new() }
+    pub fn new(client: kube::Client, objects: Objects, metrics: Arc<Metrics>) -> Self {
+        Self { client, objects, metrics, problems: BTreeMap::new(), latest: None, written: BTreeMap::new() }
     }
 
     /// Follows the hub until the end.
@@ -69,6 +72,7 @@ impl StatusWriter {
     }
 
     async fn write_all(&mut self) {
+        self.metrics.rejected_configs.set(self.problems.len() as f64);
         let mut wanted: BTreeMap<Key, Vec<Finding>> = BTreeMap::new();
         for (key, (_, findings)) in &self.problems {
             wanted.entry(key.clone()).or_default().extend(findings.iter().cloned());

@@ -86,7 +86,8 @@ impl ReviewTokens for KubeTokens {
         let spec = TokenReviewSpec { token: token.to_owned(), audiences: wanted };
         let review = TokenReview { spec, ..TokenReview::default() };
         let answer = self.api.create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|error| TokenError::Unavailable(error.to_string()))?.status.unwrap_or_default();
+        let status =
+            answer.map_err(|error| TokenError::Unavailable(error.to_string()))?.status.unwrap_or_default();
         let account = account_of(&status, audiences)?;
         self.known.lock().insert(key, (account.clone(), Instant::now() + REMEMBER));
         Ok(account)
@@ -133,7 +134,10 @@ mod tests {
             status("system:serviceaccount:default:reviews", &["api"]),
             status("system:admin", &["istio-ca"]),
             status("system:serviceaccount:default:a:b", &["istio-ca"]),
-            TokenReviewStatus { authenticated: Some(false), ..status("system:serviceaccount:a:b", &["istio-ca"]) },
+            TokenReviewStatus {
+                authenticated: Some(false),
+                ..status("system:serviceaccount:a:b", &["istio-ca"])
+            },
         ];
         for status in bad {
             assert!(matches!(account_of(&status, &["istio-ca"]), Err(TokenError::Refused(_))), "{status:?}");

@@ -107,9 +107,11 @@ fn bad_annotations_are_all_named() {
     pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] = json!("MAGIC");
     let error = Injector::default().inject(&pod, &Context::of_namespace("default")).unwrap_err().to_string();
     assert!(error.contains("excludeInboundPorts") && error.contains("interceptionMode"), "{error}");
-    let bad = with_annotation("proxy.istio.io/config", "[1, 2]");
-    let error = Injector::default().inject(&bad, &Context::of_namespace("default")).unwrap_err();
-    assert!(matches!(error, InjectError::ProxyConfig { .. }), "{error}");
+    for text in ["[1, 2]", "concurrency: many", "drainDuration: soon"] {
+        let bad = with_annotation("proxy.istio.io/config", text);
+        let error = Injector::default().inject(&bad, &Context::of_namespace("default")).unwrap_err();
+        assert!(matches!(error, InjectError::ProxyConfig { .. }), "{error}");
+    }
 }
 
 #[test]

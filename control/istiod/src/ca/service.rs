@@ -36,7 +36,9 @@ impl IstioCertificateService for CertificateService {
         let (metadata, extensions, message) = request.into_parts();
         let caller = self.authenticator.caller(&metadata, &extensions).await;
         let caller = caller.and_then(|caller| {
-            caller.ok_or_else(|| Status::unauthenticated("certificates are given for a token or a certificate only"))
+            caller.ok_or_else(|| {
+                Status::unauthenticated("certificates are given for a token or a certificate only")
+            })
         });
         let caller = caller.inspect_err(|status| {
             self.metrics.authentication_failures.inc();
@@ -57,7 +59,9 @@ impl CertificateService {
         let ttl = wanted.map_or(self.ttl, Duration::from_secs);
         if ttl > self.max_ttl {
             let (asked, most) = (ttl.as_secs(), self.max_ttl.as_secs());
-            return Err(Status::invalid_argument(format!("{asked} s of validity asked; the limit is {most} s")));
+            return Err(Status::invalid_argument(format!(
+                "{asked} s of validity asked; the limit is {most} s"
+            )));
         }
         self.check_names(&request.csr, caller)?;
         let signed = self.authority.sign(&request.csr, caller, ttl).map_err(|error| match error {

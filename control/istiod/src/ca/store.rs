@@ -26,7 +26,9 @@ pub enum CaError {
         source: Box<kube::Error>,
     },
     /// The Secret lacks something.
-    #[error("Secret {name} has no key `{key}`; it needs ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem")]
+    #[error(
+        "Secret {name} has no key `{key}`; it needs ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem"
+    )]
     Missing {
         /// The Secret.
         name: &'static str,
@@ -58,8 +60,8 @@ pub async fn load(
     if let Some(secret) = get(&secrets, SELF_SIGNED).await? {
         return read(SELF_SIGNED, &secret);
     }
-    let authority =
-        Authority::self_signed(trust_domain, ttl).map_err(|source| CaError::Authority { name: SELF_SIGNED, source })?;
+    let authority = Authority::self_signed(trust_domain, ttl)
+        .map_err(|source| CaError::Authority { name: SELF_SIGNED, source })?;
     match secrets.create(&PostParams::default(), &write(namespace, &authority)).await {
         Ok(_) => Ok(authority),
         Err(kube::Error::Api(status)) if status.code == 409 => match get(&secrets, SELF_SIGNED).await? {
@@ -78,7 +80,8 @@ async fn get(secrets: &Api<Secret>, name: &'static str) -> Result<Option<Secret>
 fn read(name: &'static str, secret: &Secret) -> Result<Authority, CaError> {
     let text = |key: &'static str| {
         let data = secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| &bytes.0);
-        let text = data.filter(|bytes| !bytes.is_empty()).and_then(|bytes| String::from_utf8(bytes.clone()).ok());
+        let text =
+            data.filter(|bytes| !bytes.is_empty()).and_then(|bytes| String::from_utf8(bytes.clone()).ok());
         text.ok_or(CaError::Missing { name, key })
     };
     let certificate = text("ca-cert.pem")?;
@@ -98,12 +101,14 @@ fn read(name: &'static str, secret: &Secret) -> Result<Authority, CaError> {
         blocks.retain(|block| *block != root);
         blocks.push(root);
     }
-    Authority::from_pem(&(blocks.join("\n") + "\n"), &key).map_err(|source| CaError::Authority { name, source })
+    Authority::from_pem(&(blocks.join("\n") + "\n"), &key)
+        .map_err(|source| CaError::Authority { name, source })
 }
 
 fn pem_blocks(pem: &str) -> impl Iterator<Item = &str> {
     const END: &str = "-----END CERTIFICATE-----";
-    pem.split_inclusive(END).filter_map(|part| Some(part.get(part.find("-----BEGIN CERTIFICATE-----")?..)?.trim()))
+    pem.split_inclusive(END)
+        .filter_map(|part| Some(part.get(part.find("-----BEGIN CERTIFICATE-----")?..)?.trim()))
 }
 
 fn write(namespace: &str, authority: &Authority) -> Secret {

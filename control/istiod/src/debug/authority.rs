@@ -18,7 +18,9 @@ pub async fn check(State(debug): State<Debug>, request: Request, next: Next) -> 
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
     match token {
-        None => refuse(StatusCode::UNAUTHORIZED, "ask from this machine (kubectl port-forward) or show a token"),
+        None => {
+            refuse(StatusCode::UNAUTHORIZED, "ask from this machine (kubectl port-forward) or show a token")
+        }
         Some(token) => match debug.allows(&token).await {
             Ok(()) => next.run(request).await,
             Err((status, message)) => refuse(status, &message),
@@ -41,7 +43,8 @@ impl Debug {
             Ok(account) if *account.namespace == *self.namespace => Ok(()),
             Ok(account) => {
                 let ours = &self.namespace;
-                let message = format!("accounts of namespace {} may not ask, only those of {ours}", account.namespace);
+                let message =
+                    format!("accounts of namespace {} may not ask, only those of {ours}", account.namespace);
                 Err((StatusCode::FORBIDDEN, message))
             }
             Err(error @ TokenError::Refused(_)) => Err((StatusCode::UNAUTHORIZED, error.to_string())),

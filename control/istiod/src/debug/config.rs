@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use meltemi_proto::google::protobuf::Any;
 use meltemi_proto::json::{Style, any_to_json_as};
 use meltemi_proto::type_url;
@@ -32,15 +31,19 @@ pub struct Which {
 }
 
 /// Envoy's `/config_dump`, as the proxy would show it if it had taken everything.
-pub async fn dump(State(debug): State<Debug>, Query(which): Query<Which>) -> Result<Json<Value>, Response> {
-    let current = debug.current()?;
+pub async fn dump(
+    State(debug): State<Debug>,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, (StatusCode, String)> {
+    let current =
+        debug.current().map_err(|not_yet| (StatusCode::SERVICE_UNAVAILABLE, not_yet.to_string()))?;
     let Some(proxy) = which.proxy_id else {
-        return Err((StatusCode::BAD_REQUEST, "say which proxy: ?proxyID=POD.NAMESPACE\n").into_response());
+        return Err((StatusCode::BAD_REQUEST, "say which proxy: ?proxyID=POD.NAMESPACE\n".to_owned()));
     };
     let found = debug.hub.connections.find(&proxy).and_then(|connection| connection.view());
     let Some(view) = found else {
         let message = format!("no proxy {proxy} is connected to this istiod; see /debug/connections\n");
-        return Err((StatusCode::NOT_FOUND, message).into_response());
+        return Err((StatusCode::NOT_FOUND, message));
     };
     let all = |type_url| debug.cache.resources(type_url, &current, &view, &Subscription::Wildcard);
     let (clusters, listeners) = (all(type_url::CLUSTER), all(type_url::LISTENER));
@@ -56,7 +59,8 @@ pub async fn dump(State(debug): State<Debug>, Query(which): Query<Which>) -> Res
 fn section(kind: &str, lists: &[(&str, &str)], set: &ResourceSet) -> Value {
     let mut section = json!({"@type": format!("type.googleapis.com/envoy.admin.v3.{kind}")});
     for (list, field) in lists {
-        section[*list] = set.values().map(|r| json!({"version_info": &*r.version, *field: readable(r)})).collect();
+        section[*list] =
+            set.values().map(|r| json!({"version_info": &*r.version, *field: readable(r)})).collect();
     }
     section
 }
@@ -72,5 +76,6 @@ fn listener_section(set: &ResourceSet) -> Value {
 /// A resource as JSON. Private keys do not pass here: secrets are no part of the dump.
 fn readable(resource: &Resource) -> Value {
     let any = Any { type_url: resource.type_url.to_owned(), value: resource.body.to_vec() };
-    any_to_json_as(&any, Style { proto_names: true }).unwrap_or_else(|error| json!({"error": error.to_string()}))
+    any_to_json_as(&any, Style { proto_names: true })
+        .unwrap_or_else(|error| json!({"error": error.to_string()}))
 }

@@ -19,7 +19,15 @@ const TYPES: [(&str, &str); 6] = [
 ];
 
 pub async fn syncz(State(debug): State<Debug>) -> Json<Value> {
-    Json(debug.hub.connections.list().iter().map(|connection| sync_status(connection, &debug.cluster_id)).collect())
+    Json(
+        debug
+            .hub
+            .connections
+            .list()
+            .iter()
+            .map(|connection| sync_status(connection, &debug.cluster_id))
+            .collect(),
+    )
 }
 
 /// One proxy: for each type the nonce last sent and last accepted, and what it refused.
@@ -42,7 +50,10 @@ fn sync_status(connection: &Connection, cluster_id: &str) -> Value {
         status[format!("{name}_sent")] = json!(state.sent);
         status[format!("{name}_acked")] = json!(state.acked);
         if !state.nacked.is_empty() {
-            errors.insert(type_url::short(type_url).to_owned(), json!({"nonce": state.nacked, "error": state.error}));
+            errors.insert(
+                type_url::short(type_url).to_owned(),
+                json!({"nonce": state.nacked, "error": state.error}),
+            );
         }
     }
     if !errors.is_empty() {
@@ -83,7 +94,8 @@ pub async fn adsz(State(debug): State<Debug>) -> Json<Value> {
 }
 
 pub async fn connections(State(debug): State<Debug>) -> Json<Value> {
-    let clients: Vec<Value> = debug.hub.connections.list().iter().map(|connection| summary(connection)).collect();
+    let clients: Vec<Value> =
+        debug.hub.connections.list().iter().map(|connection| summary(connection)).collect();
     Json(json!({"totalClients": clients.len(), "clients": clients}))
 }
 

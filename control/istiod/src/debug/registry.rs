@@ -2,13 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 use meltemi_mesh::{Endpoint, Service, ServiceEndpoints};
 use serde_json::{Map, Value, json};
 
-use super::Debug;
+use super::{Debug, NotYet};
 
-type Answer = Result<Json<Value>, Response>;
+type Answer = Result<Json<Value>, NotYet>;
 
 pub async fn services(State(debug): State<Debug>) -> Answer {
     let snapshot = debug.current()?.snapshot;
@@ -44,7 +43,8 @@ pub async fn endpoints(State(debug): State<Debug>) -> Answer {
     for (key, endpoints) in snapshot.endpoints.iter() {
         for (port, list) in &endpoints.by_port {
             let service = snapshot.services.iter().find(|service| service.key == *key);
-            let name = service.and_then(|service| Some(service.port(*port)?.name.clone())).unwrap_or_default();
+            let name =
+                service.and_then(|service| Some(service.port(*port)?.name.clone())).unwrap_or_default();
             let list: Vec<Value> = list.iter().map(|endpoint| describe_endpoint(endpoint)).collect();
             let title = format!("{}:{}", key.hostname, if name.is_empty() { port.to_string() } else { name });
             all.push((title.clone(), json!({"svc": title, "ep": list})));
@@ -59,10 +59,11 @@ pub async fn shards(State(debug): State<Debug>) -> Answer {
     let mut services: Map<String, Value> = Map::new();
     for (key, endpoints) in snapshot.endpoints.iter() {
         let shard = format!("Kubernetes/{}", debug.cluster_id);
-        services[key.hostname.as_str()] = json!({key.namespace.as_str(): {
-            "Shards": {shard: flat(endpoints)},
-            "ServiceAccounts": endpoints.identities.iter().map(|(ns, sa)| format!("{ns}/{sa}")).collect::<Vec<_>>(),
-        }});
+        let accounts: Vec<String> =
+            endpoints.identities.iter().map(|(ns, sa)| format!("{ns}/{sa}")).collect();
+        let entry = json!({"Shards": {shard: flat(endpoints)}, "ServiceAccounts": accounts});
+        let namespaces = services.entry(key.hostname.clone()).or_insert_with(|| json!({}));
+        namespaces[key.namespace.as_str()] = entry;
     }
     services.sort_keys();
     Ok(Json(Value::Object(services)))

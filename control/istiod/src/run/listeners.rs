@@ -37,7 +37,9 @@ impl Listeners {
 async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = match TcpListener::bind(address).await {
         // A machine without IPv6.
-        Err(error) if address.ip() == IpAddr::from([0u16; 8]) && error.kind() != std::io::ErrorKind::AddrInUse => {
+        Err(error)
+            if address.ip() == IpAddr::from([0u16; 8]) && error.kind() != std::io::ErrorKind::AddrInUse =>
+        {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
         bound => bound,

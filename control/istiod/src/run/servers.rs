@@ -26,7 +26,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const MAX_CSR_MESSAGE: usize = 256 << 10;
 
 impl Istiod {
-    pub(super) fn serve(&self, listeners: Listeners, tasks: &TaskTracker, shutdown: &Shutdown) -> anyhow::Result<()> {
+    pub(super) fn serve(
+        &self,
+        listeners: Listeners,
+        tasks: &TaskTracker,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<()> {
         let Listeners { monitoring, http, https: webhooks, grpc, secure_grpc } = listeners;
         let pages = self.debug().router();
         tasks.spawn(serve_http(monitoring, pages.clone(), shutdown.clone()));

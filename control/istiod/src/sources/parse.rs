@@ -44,7 +44,8 @@ pub fn read(kind: Kind, mut object: DynamicObject) -> (Option<AnyObject>, Option
 }
 
 fn parse(kind: Kind, object: &DynamicObject) -> Result<(AnyObject, Vec<FieldError>), Vec<FieldError>> {
-    let fault = |error: serde_json::Error| vec![FieldError::new(meltemi_config::Path::root(), error.to_string())];
+    let fault =
+        |error: serde_json::Error| vec![FieldError::new(meltemi_config::Path::root(), error.to_string())];
     let mut value = serde_json::to_value(object).map_err(fault)?;
     // Items of a list do not carry their type.
     value["apiVersion"] = kind.api_version().into();
@@ -67,5 +68,7 @@ where
     AnyObject: From<T>,
 {
     let typed: Result<T, _> = serde_json::from_value(value);
-    typed.map(AnyObject::from).map_err(|error| vec![FieldError::new(meltemi_config::Path::root(), error.to_string())])
+    typed
+        .map(AnyObject::from)
+        .map_err(|error| vec![FieldError::new(meltemi_config::Path::root(), error.to_string())])
 }

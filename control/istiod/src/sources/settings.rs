@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use meltemi_config::mesh_config::MeshConfig;
-use meltemi_inject::{Injector, MeshSettings};
+use meltemi_inject::Injector;
 use parking_lot::Mutex;
 
 use super::Outlet;
@@ -23,7 +23,7 @@ pub struct Settings {
     native_sidecars: bool,
     trust_domain: String,
     texts: Mutex<Texts>,
-    injector: ArcSwapOption<Injector>,
+    injection: ArcSwap<Injection>,
 }
 
 #[derive(Default)]
@@ -32,29 +32,25 @@ struct Texts {
     injector: BTreeMap<String, String>,
 }
 
+/// What the webhook injects with, or why it cannot.
+type Injection = Result<Arc<Injector>, String>;
+
 impl Settings {
     /// Settings that nobody has given yet: Istio's defaults.
     pub fn new(options: &Options) -> Arc<Self> {
-        let settings = Self {
+        Arc::new(Self {
             mesh_name: options.mesh_config_map(),
             injector_name: options.injector_config_map(),
             native_sidecars: options.native_sidecars,
             trust_domain: options.trust_domain.clone(),
             texts: Mutex::default(),
-            injector: ArcSwapOption::empty(),
-        };
-        settings.rebuild();
-        Arc::new(settings)
+            injection: ArcSwap::from_pointee(Err("the injection settings have not been read yet".to_owned())),
+        })
     }
 
-    /// What the webhook injects with.
-    pub fn injector(&self) -> Option<Arc<Injector>> {
-        self.injector.load_full()
-    }
-
-    /// The key `mesh`, as it was written.
-    pub fn mesh_text(&self) -> String {
-        self.texts.lock().mesh.clone().unwrap_or_default()
+    /// What the webhook injects with, or why it cannot.
+    pub fn injector(&self) -> Result<Arc<Injector>, String> {
+        Injection::clone(&self.injection.load())
     }
 
     /// The injector's ConfigMap, as it was written.
@@ -69,16 +65,12 @@ impl Settings {
     }
 
     fn parse_mesh(&self, text: &str) -> Result<MeshConfig, String> {
-        let value: serde_json::Value = yaml_serde::from_str(text).map_err(|error| error.to_string())?;
-        let silent = value.get("trustDomain").is_none();
-        let mut mesh: MeshConfig = match value {
-            serde_json::Value::Null => MeshConfig::default(),
-            value => serde_json::from_value(value).map_err(|error| error.to_string())?,
-        };
-        if silent {
-            mesh.trust_domain.clone_from(&self.trust_domain);
+        let base = MeshConfig { trust_domain: self.trust_domain.clone(), ..MeshConfig::default() };
+        let loaded = base.overlay(text).map_err(|error| error.to_string())?;
+        for warning in &loaded.warnings {
+            tracing::warn!(config_map = self.mesh_name, %warning, "mesh configuration");
         }
-        Ok(mesh)
+        Ok(loaded.config)
     }
 
     /// Takes a ConfigMap of the control plane's namespace; tells the mesh configuration if that is what changed.
@@ -106,34 +98,57 @@ impl Settings {
         }
     }
 
+    /// Makes the injector anew. Settings that cannot be read do not take the place of good ones; where there never were
+    /// any, pods are refused rather than injected in a way that nobody asked for.
     fn rebuild(&self) {
         let texts = self.texts.lock();
         match Injector::from_config_maps(&texts.injector, texts.mesh.as_deref()) {
             Ok(mut injector) => {
                 injector.native_sidecars = self.native_sidecars;
-                if !texts.mesh.as_deref().unwrap_or_default().contains("trustDomain") {
-                    injector.mesh = MeshSettings { trust_domain: self.trust_domain.clone(), ..injector.mesh };
+                let mesh = self.parse_mesh(texts.mesh.as_deref().unwrap_or_default());
+                if let Ok(mesh) = mesh {
+                    injector.mesh.trust_domain = mesh.trust_domain;
                 }
-                self.injector.store(Some(Arc::new(injector)));
+                self.injection.store(Arc::new(Ok(Arc::new(injector))));
             }
-            Err(error) => tracing::error!(%error, "injection settings cannot be read: the last good ones stay"),
+            Err(error) => {
+                tracing::error!(%error, "injection settings cannot be read: the last good ones stay");
+                if self.injection.load().is_err() {
+                    self.injection.store(Arc::new(Err(error.to_string())));
+                }
+            }
         }
+    }
+
+    /// Settings as they are without any ConfigMap.
+    pub fn use_defaults(&self) {
+        self.rebuild();
     }
 }
 
 /// Reads both ConfigMaps once, so that istiod starts with what is there.
 pub async fn load(client: &kube::Client, namespace: &str, settings: &Settings) -> Result<(), kube::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let mut found = false;
     for name in [&settings.mesh_name, &settings.injector_name] {
         if let Some(map) = maps.get_opt(name).await? {
             settings.take(&map);
+            found = true;
         }
+    }
+    if !found {
+        settings.use_defaults();
     }
     Ok(())
 }
 
 /// Watches the ConfigMaps of the control plane's namespace until the end.
-pub async fn watch_settings(client: kube::Client, namespace: String, settings: Arc<Settings>, outlet: Outlet) {
+pub async fn watch_settings(
+    client: kube::Client,
+    namespace: String,
+    settings: Arc<Settings>,
+    outlet: Outlet,
+) {
     let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let mut events = pin!(watcher(maps, watcher::Config::default()).default_backoff().applied_objects());
     let shutdown = outlet.shutdown.clone();

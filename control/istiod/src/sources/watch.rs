@@ -28,7 +28,8 @@ pub struct Source {
 pub async fn watch_kind(kind: Kind, client: kube::Client, outlet: Outlet) {
     let info = kind.info();
     let gvk = GroupVersionKind::gvk(info.group, info.storage, info.name);
-    let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::from_gvk_with_plural(&gvk, info.plural));
+    let api: Api<DynamicObject> =
+        Api::all_with(client, &ApiResource::from_gvk_with_plural(&gvk, info.plural));
     let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
     let shutdown = outlet.shutdown.clone();
     let mut source = Source::new(kind, outlet);
@@ -78,7 +79,9 @@ impl Source {
         let (object, problem) = read(self.kind, object);
         match problem {
             Some(problem) => self.outlet.send(Event::Problem(problem)),
-            None if self.kind.is_istio() => self.outlet.send(Event::Sound { kind: self.kind, namespace, name }),
+            None if self.kind.is_istio() => {
+                self.outlet.send(Event::Sound { kind: self.kind, namespace, name })
+            }
             None => {}
         }
         if let Some(object) = object {

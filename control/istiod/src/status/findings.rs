@@ -21,7 +21,8 @@ pub struct Finding {
 
 /// The findings about an object that could not be read, or only in part.
 pub fn of_problem(problem: &Problem) -> Vec<Finding> {
-    let consequence = if problem.refused { "the object is not in force as it stands" } else { "the field is left out" };
+    let consequence =
+        if problem.refused { "the object is not in force as it stands" } else { "the field is left out" };
     problem
         .errors
         .iter()

@@ -18,7 +18,7 @@ pub async fn handle(State(webhooks): State<Webhooks>, path: Option<Path<String>>
         Ok(request) => request,
         Err(response) => {
             metrics.injections_failed.inc();
-            return response;
+            return *response;
         }
     };
     let verdict = webhooks.inject(&request, &path.map(|Path(path)| path).unwrap_or_default());
@@ -28,9 +28,12 @@ pub async fn handle(State(webhooks): State<Webhooks>, path: Option<Path<String>>
 
 impl Webhooks {
     fn inject(&self, request: &Request, path: &str) -> Verdict {
-        let Some(injector) = self.settings.injector() else {
-            self.metrics.injections_failed.inc();
-            return Verdict::refuse("istiod has no valid injection settings: see its log".to_owned());
+        let injector = match self.settings.injector() {
+            Ok(injector) => injector,
+            Err(error) => {
+                self.metrics.injections_failed.inc();
+                return Verdict::refuse(format!("istiod has no valid injection settings: {error}"));
+            }
         };
         let context = context(request, path);
         match injector.inject(&request.object, &context) {

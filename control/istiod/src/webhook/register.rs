@@ -49,7 +49,8 @@ impl Registrar {
     async fn keep(&self, kind: &str, shutdown: CancellationToken) {
         let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::from_gvk(&gvk));
-        let mut events = pin!(watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects());
+        let mut events =
+            pin!(watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects());
         loop {
             let event = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -102,7 +103,9 @@ impl Registrar {
                 let pointer = format!("/{path}");
                 if webhook.pointer(&pointer).and_then(Value::as_str) != Some(value) {
                     operations.push(json!({"op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook["name"]}));
-                    operations.push(json!({"op": "add", "path": format!("/webhooks/{index}/{path}"), "value": value}));
+                    operations.push(
+                        json!({"op": "add", "path": format!("/webhooks/{index}/{path}"), "value": value}),
+                    );
                 }
             };
             set("clientConfig/caBundle", &self.ca_bundle);

@@ -19,8 +19,8 @@ pub struct Request {
 
 impl Request {
     /// Reads a review. What is not one is answered by HTTP 400, which the API server treats by its failure policy.
-    pub fn read(body: &[u8]) -> Result<Self, Response> {
-        let bad = |message: String| (StatusCode::BAD_REQUEST, message + "\n").into_response();
+    pub fn read(body: &[u8]) -> Result<Self, Box<Response>> {
+        let bad = |message: String| Box::new((StatusCode::BAD_REQUEST, message + "\n").into_response());
         let mut review: Value =
             serde_json::from_slice(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
         if review.get("apiVersion").and_then(Value::as_str) != Some("admission.k8s.io/v1") {
@@ -42,7 +42,8 @@ impl Request {
     pub fn answer(&self, verdict: Verdict) -> axum::Json<Value> {
         let mut response = json!({"uid": self.uid, "allowed": verdict.refusal.is_none()});
         if let Some(message) = verdict.refusal {
-            response["status"] = json!({"status": "Failure", "code": 400, "reason": "BadRequest", "message": message});
+            response["status"] =
+                json!({"status": "Failure", "code": 400, "reason": "BadRequest", "message": message});
         }
         if let Some(patch) = verdict.patch {
             response["patchType"] = json!("JSONPatch");
@@ -51,7 +52,9 @@ impl Request {
         if !verdict.warnings.is_empty() {
             response["warnings"] = json!(verdict.warnings);
         }
-        axum::Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+        axum::Json(
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}),
+        )
     }
 }
 

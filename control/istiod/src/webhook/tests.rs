@@ -9,7 +9,9 @@ use super::*;
 use crate::options::Options;
 
 fn webhooks() -> Webhooks {
-    Webhooks { settings: Settings::new(&Options::default()), metrics: Arc::default() }
+    let settings = Settings::new(&Options::default());
+    settings.use_defaults();
+    Webhooks { settings, metrics: Arc::default() }
 }
 
 async fn post(webhooks: &Webhooks, path: &str, body: String) -> (u16, Value) {
@@ -31,7 +33,10 @@ async fn a_pod_comes_back_with_a_patch_that_adds_the_proxy() {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
         "spec": {"containers": [{"name": "app", "image": "x"}]}});
     let (status, answer) = post(&webhooks, "/inject/cluster/c1/net/n1", review("CREATE", pod.clone())).await;
-    assert_eq!((status, &answer["response"]["uid"], &answer["response"]["allowed"]), (200, &json!("u1"), &json!(true)));
+    assert_eq!(
+        (status, &answer["response"]["uid"], &answer["response"]["allowed"]),
+        (200, &json!("u1"), &json!(true))
+    );
     let patch = STANDARD.decode(answer["response"]["patch"].as_str().unwrap()).unwrap();
     let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
     json_patch::patch(&mut pod, &patch).unwrap();
@@ -45,8 +50,10 @@ async fn a_pod_comes_back_with_a_patch_that_adds_the_proxy() {
 #[tokio::test]
 async fn a_pod_that_opts_out_is_allowed_unchanged_and_a_bad_annotation_refused() {
     let webhooks = webhooks();
-    let pod = |metadata: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
-        "spec": {"containers": [{"name": "app", "image": "x"}]}});
+    let pod = |metadata: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+        "spec": {"containers": [{"name": "app", "image": "x"}]}})
+    };
     let out = pod(json!({"name": "p", "labels": {"sidecar.istio.io/inject": "false"}}));
     let (_, answer) = post(&webhooks, "/inject", review("CREATE", out)).await;
     assert_eq!((&answer["response"]["allowed"], &answer["response"]["patch"]), (&json!(true), &Value::Null));
@@ -60,9 +67,12 @@ async fn a_pod_that_opts_out_is_allowed_unchanged_and_a_bad_annotation_refused()
 #[tokio::test]
 async fn unknown_fields_are_refused_with_their_path() {
     let webhooks = webhooks();
-    let service = |spec: Value| json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
-        "metadata": {"name": "v", "namespace": "shop"}, "spec": spec});
-    let good = service(json!({"hosts": ["reviews"], "http": [{"route": [{"destination": {"host": "reviews"}}]}]}));
+    let service = |spec: Value| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "v", "namespace": "shop"}, "spec": spec})
+    };
+    let good =
+        service(json!({"hosts": ["reviews"], "http": [{"route": [{"destination": {"host": "reviews"}}]}]}));
     let (_, answer) = post(&webhooks, "/validate", review("CREATE", good)).await;
     assert_eq!(answer["response"]["allowed"], json!(true), "{answer}");
     let bad = service(json!({"hosts": ["reviews"], "http": [{"rout": []}]}));
@@ -82,4 +92,24 @@ async fn what_is_no_review_is_a_bad_request() {
         assert_eq!(post(&webhooks, "/validate", body.to_owned()).await.0, 400, "{body}");
     }
     assert_eq!(webhooks.metrics.validation_http_errors.get(), 3);
+}
+
+#[tokio::test]
+async fn without_sound_settings_pods_are_refused_rather_than_guessed() {
+    let webhooks = webhooks();
+    let fresh = Webhooks { settings: Settings::new(&Options::default()), ..webhooks };
+    let mut map = k8s_openapi::api::core::v1::ConfigMap::default();
+    map.metadata.name = Some("istio-sidecar-injector".to_owned());
+    map.data = Some([("config".to_owned(), "polizy: enabled".to_owned())].into());
+    fresh.settings.take(&map);
+    let pod = json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": []}});
+    let (_, answer) = post(&fresh, "/inject", review("CREATE", pod)).await;
+    let message = answer["response"]["status"]["message"].as_str().unwrap();
+    assert!(message.contains("polizy"), "{message}");
+    // Once good, a later slip changes nothing.
+    map.data = Some([("config".to_owned(), "policy: disabled".to_owned())].into());
+    fresh.settings.take(&map);
+    map.data = Some([("config".to_owned(), "polizy: enabled".to_owned())].into());
+    fresh.settings.take(&map);
+    assert_eq!(fresh.settings.injector().unwrap().config.policy, meltemi_inject::Policy::Disabled);
 }

@@ -16,7 +16,7 @@ pub async fn handle(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
         }
         Err(response) => {
             webhooks.metrics.validation_http_errors.inc();
-            response
+            *response
         }
     }
 }
@@ -28,7 +28,9 @@ impl Webhooks {
             return Verdict::default();
         }
         let (group, kind) = group_and_kind(&request.object);
-        let labels = |reason: &str| vec![("group", group.clone()), ("resource", kind.clone()), ("reason", reason.to_owned())];
+        let labels = |reason: &str| {
+            vec![("group", group.clone()), ("resource", kind.clone()), ("reason", reason.to_owned())]
+        };
         let verdict = judge(&request.object);
         match &verdict.refusal {
             None => self.metrics.validations_passed.get_or_create(&labels("")[..2].to_vec()).inc(),

@@ -27,7 +27,12 @@ fn service() -> CertificateService {
     }
 }
 
-async fn ask(service: &CertificateService, token: &str, csr: String, seconds: i64) -> Result<Vec<String>, Status> {
+async fn ask(
+    service: &CertificateService,
+    token: &str,
+    csr: String,
+    seconds: i64,
+) -> Result<Vec<String>, Status> {
     let message = IstioCertificateRequest { csr, validity_duration: seconds, ..Default::default() };
     let mut metadata = MetadataMap::new();
     metadata.insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -53,7 +58,9 @@ async fn the_certificate_is_for_the_tokens_account() {
 #[tokio::test]
 async fn wrong_tokens_other_identities_and_bad_requests_are_refused() {
     let service = service();
-    let code = async |token: &str, csr: String, seconds| ask(&service, token, csr, seconds).await.unwrap_err().code();
+    let code = async |token: &str, csr: String, seconds| {
+        ask(&service, token, csr, seconds).await.unwrap_err().code()
+    };
     assert_eq!(code("bad", csr_for("reviews"), 0).await, tonic::Code::Unauthenticated);
     assert_eq!(code("good", csr_for("ratings"), 0).await, tonic::Code::PermissionDenied);
     assert_eq!(code("good", "nonsense".to_owned(), 0).await, tonic::Code::InvalidArgument);
@@ -64,6 +71,7 @@ async fn wrong_tokens_other_identities_and_bad_requests_are_refused() {
 
 #[tokio::test]
 async fn without_any_credential_there_is_no_certificate() {
-    let error = service().create_certificate(Request::new(IstioCertificateRequest::default())).await.unwrap_err();
+    let error =
+        service().create_certificate(Request::new(IstioCertificateRequest::default())).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::Unauthenticated);
 }

@@ -1,0 +1,80 @@
+use meltemi_proto::type_url::ROUTE;
+use serde_json::json;
+
+use super::proxy::{Plain, TestProxy, node};
+use super::{Mesh, service, soon, virtual_service};
+use crate::hub::News;
+use crate::status;
+
+fn with_timeout(timeout: &str) -> String {
+    let route = json!({"hosts": ["reviews"], "http": [{"timeout": timeout, "route": [{"destination": {"host": "reviews"}}]}]});
+    virtual_service("reviews", route)
+}
+
+#[tokio::test]
+async fn a_malformed_object_is_reported_and_its_last_good_state_stays() {
+    let mut mesh =
+        Mesh::start(&format!("{}\n---\n{}", service("reviews", "10.244.0.1"), with_timeout("3s"))).await;
+    let connect = Plain { address: mesh.plain, token: "default/reviews" };
+    let mut proxy = TestProxy::start(node("default", "reviews", "reviews"), true, connect, None);
+    proxy.started().await;
+    mesh.apply(&with_timeout("soon"));
+    let problem = soon(async {
+        loop {
+            if let Some(News::Problem(problem)) = mesh.news.recv().await {
+                return problem;
+            }
+        }
+    });
+    let problem = problem.await;
+    assert!(problem.refused);
+    let findings = status::of_problem(&problem);
+    assert!(findings[0].message.contains("spec.http[0].timeout"), "{findings:?}");
+    let snapshot = mesh.hub.current().unwrap().snapshot;
+    assert_eq!(snapshot.virtual_services.len(), 1);
+    // The watch goes on, and the next good state takes effect.
+    mesh.apply(&with_timeout("5s"));
+    assert_eq!(proxy.next().await.type_url, ROUTE);
+}
+
+#[tokio::test]
+async fn an_unknown_field_of_a_stored_object_is_left_out_with_a_warning() {
+    let mut mesh = Mesh::start(&service("reviews", "10.244.0.1")).await;
+    soon(mesh.hub.first()).await.unwrap();
+    let route = json!({"hosts": ["reviews"], "novelty": true, "http": [{"route": [{"destination": {"host": "reviews"}}]}]});
+    mesh.apply(&virtual_service("reviews", route));
+    let problem = soon(async {
+        loop {
+            if let Some(News::Problem(problem)) = mesh.news.recv().await {
+                return problem;
+            }
+        }
+    });
+    let problem = problem.await;
+    assert!(
+        !problem.refused && status::of_problem(&problem)[0].message.contains("spec.novelty"),
+        "{problem:?}"
+    );
+    soon(async {
+        while mesh.hub.current().unwrap().snapshot.virtual_services.len() != 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_route_to_nowhere_is_a_finding_until_the_host_is_there() {
+    let route = json!({"hosts": ["reviews"], "http": [{"route": [{"destination": {"host": "reviews", "subset": "v9"}}]}]});
+    let mesh = Mesh::start(&virtual_service("reviews", route)).await;
+    let snapshot = soon(mesh.hub.first()).await.unwrap().snapshot;
+    let findings = status::of_snapshot(&snapshot);
+    assert_eq!(findings[0].1[0].reason, "HostNotFound");
+    mesh.apply(&service("reviews", "10.244.0.1"));
+    soon(async {
+        while status::of_snapshot(&mesh.hub.current().unwrap().snapshot)[0].1[0].reason != "SubsetNotFound" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
