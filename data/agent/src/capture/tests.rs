@@ -17,16 +17,6 @@ fn options(line: &str, mark: Option<u32>) -> Result<Options, OptionsError> {
 
 const SIDECAR: &str = "-p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x '' -b * -d 15090,15021,15020";
 
-/// Compares with a file under `tests/golden`; `MELTEMI_BLESS=1` writes it.
-fn golden(name: &str, text: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("MELTEMI_BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "{name} differs; if that is meant, run with MELTEMI_BLESS=1 and review");
-}
-
 #[test]
 fn layouts() {
     let cases = [
@@ -43,7 +33,7 @@ fn layouts() {
     for (name, line, mark) in cases {
         let options = options(line, mark).unwrap();
         let text = format!("{}\n{}", plan(&options, Family::V4), plan(&options, Family::V6));
-        golden(&format!("capture-{name}.txt"), &text);
+        crate::golden::check(&format!("capture-{name}.txt"), &text);
     }
 }
 

@@ -1,0 +1,216 @@
+//! The life of the agent: identity and configuration first, then the proxy, then the ports; and back.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use meltemi_identity::SpiffeId;
+use meltemi_process::readiness::{Condition, Readiness};
+use meltemi_process::shutdown::Shutdown;
+use meltemi_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
+use meltemi_xds::server::sds_service;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use crate::bootstrap::{admin_port, bootstrap};
+use crate::data_plane::{DataPlane, StartOptions, Starter};
+use crate::http_client::Target;
+use crate::identity::{Rotation, Secrets, Signer};
+use crate::istiod::{Failure, Istiod};
+use crate::net::{Dial, listen_unix};
+use crate::relay::{Relay, Watcher};
+use crate::settings::Settings;
+use crate::status::{AgentMetrics, Probers, Scrapes, Status, application, router};
+
+/// Runs a proxy with its agent until `signal` or until the proxy ends.
+///
+/// # Errors
+/// When something needed cannot be started, or the proxy ended by itself.
+pub async fn proxy(settings: Settings, starter: Arc<dyn Starter>, signal: Shutdown) -> Result<(), Failure> {
+    let started = Instant::now();
+    let settings = Arc::new(settings);
+    let metrics = AgentMetrics::new();
+    let readiness = Readiness::new();
+    // The agent's own tasks outlive the signal: the proxy needs them while it drains.
+    let tasks = Shutdown::new();
+    let secrets = start_identity(&settings, &metrics, &readiness, &tasks)?;
+    serve_sockets(&settings, &metrics, &readiness, secrets, &tasks)?;
+    let plane = starter.start(bootstrap(&settings, starter.extensions()), start_options(&settings)).await?;
+    let (quit, drain) = (signal.child(), Arc::new(Notify::new()));
+    let status = Status {
+        readiness,
+        proxy: Some(plane.clone()),
+        started,
+        probers: Arc::new(probers(&settings)?),
+        scrapes: Arc::new(scrapes(&settings, metrics)?),
+        quit: quit.clone(),
+        drain: drain.clone(),
+    };
+    serve_status(settings.status_port, status, &tasks).await?;
+    info!(node = %settings.node, discovery = %settings.discovery, "the proxy is started");
+    let end = wait(plane.as_ref(), &quit, &drain).await;
+    if end.is_ok() {
+        terminate(plane.as_ref(), &settings).await;
+    }
+    tasks.request();
+    end
+}
+
+/// Waits for the wish to end; draining may be wished for before that.
+async fn wait(plane: &dyn DataPlane, quit: &Shutdown, drain: &Notify) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            () = quit.requested() => return Ok(()),
+            () = drain.notified() => plane.drain().await,
+            why = plane.ended() => return Err(why.into()),
+        }
+    }
+}
+
+/// How often connections are counted at the end.
+const COUNT: Duration = Duration::from_millis(500);
+
+/// Goes on serving while the endpoint is being taken out elsewhere, then leaves. The kubelet's grace period is
+/// the only other deadline.
+async fn terminate(plane: &dyn DataPlane, settings: &Settings) {
+    plane.drain().await;
+    if settings.exit_on_zero {
+        info!(minimum = ?settings.minimum_drain, "draining until no connection is left");
+        tokio::time::sleep(settings.minimum_drain).await;
+        while plane.active_connections().await.is_some_and(|count| count > 0) {
+            tokio::time::sleep(COUNT).await;
+        }
+    } else {
+        info!(duration = ?settings.termination_drain(), "draining");
+        tokio::time::sleep(settings.termination_drain()).await;
+    }
+    plane.shutdown().await;
+    info!("the proxy has ended");
+}
+
+fn start_identity(
+    settings: &Arc<Settings>,
+    metrics: &AgentMetrics,
+    readiness: &Readiness,
+    tasks: &Shutdown,
+) -> Result<Secrets, Failure> {
+    let (current, workload) = watch::channel(None);
+    let rotation = Rotation {
+        id: SpiffeId::new(&settings.trust_domain, &settings.node.namespace, &settings.service_account)?,
+        signer: Arc::new(Signer::new(settings)),
+        root_file: settings.paths.root_cert.clone(),
+        current,
+        condition: readiness.condition("certificate"),
+        expiry: metrics.cert_expiry.clone(),
+        requests: metrics.outgoing_requests.clone(),
+        failures: metrics.failed_outgoing_requests.clone(),
+    };
+    tokio::spawn(rotation.run(tasks.clone()));
+    Ok(Secrets::new(workload))
+}
+
+fn serve_sockets(
+    settings: &Arc<Settings>,
+    metrics: &AgentMetrics,
+    readiness: &Readiness,
+    secrets: Secrets,
+    tasks: &Shutdown,
+) -> Result<(), Failure> {
+    let relay = Relay {
+        istiod: Istiod::discovery(settings),
+        watcher: Arc::new(Connected(readiness.condition("control plane"))),
+        metrics: metrics.relay.clone(),
+        shutdown: tasks.clone(),
+    };
+    let ads = AggregatedDiscoveryServiceServer::new(relay)
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(usize::MAX);
+    let xds = listen(&settings.paths.xds)?;
+    tokio::spawn(Server::builder().add_service(ads).serve_with_incoming_shutdown(xds, stop(tasks)));
+    let sds = listen(&settings.paths.sds)?;
+    let service = sds_service(Arc::new(secrets));
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming_shutdown(sds, stop(tasks)));
+    Ok(())
+}
+
+/// Limit of a discovery request of the proxy, in bytes.
+const MAX_REQUEST: usize = 64 << 20;
+
+fn listen(path: &Path) -> Result<UnixListenerStream, Failure> {
+    let listener = listen_unix(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(UnixListenerStream::new(listener))
+}
+
+fn stop(tasks: &Shutdown) -> impl Future<Output = ()> + use<> {
+    let tasks = tasks.clone();
+    async move { tasks.requested().await }
+}
+
+/// Ready once the control plane was reached; losing it later is no reason to take the pod out of service.
+struct Connected(Condition);
+
+impl Watcher for Connected {
+    fn connected(&self, up: bool) {
+        if up {
+            self.0.ready();
+        }
+    }
+}
+
+fn start_options(settings: &Settings) -> StartOptions {
+    let concurrency = settings.proxy_config.concurrency.filter(|count| *count > 0);
+    StartOptions {
+        concurrency: concurrency.and_then(|count| usize::try_from(count).ok()),
+        drain_time: settings.drain_duration(),
+        bypass_mark: settings.bypass_mark,
+        log_level: settings.proxy_log_level.clone(),
+        config_dir: settings.paths.config_dir.clone(),
+    }
+}
+
+/// Where the application is asked: by the pod's own address, as the kubelet would.
+fn application_host(settings: &Settings) -> String {
+    if settings.probe_localhost { "127.0.0.1".to_owned() } else { settings.node.ip.to_string() }
+}
+
+fn probers(settings: &Settings) -> Result<Probers, Failure> {
+    Ok(Probers::new(settings.probers.as_deref(), application_host(settings), settings.bypass_mark)?)
+}
+
+fn scrapes(settings: &Settings, metrics: AgentMetrics) -> Result<Scrapes, Failure> {
+    let admin =
+        Target { host: "127.0.0.1".into(), port: admin_port(settings), tls: false, dial: Dial::default() };
+    let dial = Dial { mark: settings.bypass_mark, from_passthrough: true };
+    let host = application_host(settings);
+    let target = |port| Target { host: host.clone(), port, tls: false, dial };
+    let application = match &settings.scrape {
+        Some(json) => application(json, target)?,
+        None => None,
+    };
+    Ok(Scrapes { metrics, proxy: (admin, "/stats/prometheus".to_owned()), application })
+}
+
+async fn serve_status(port: u16, status: Status, tasks: &Shutdown) -> Result<(), Failure> {
+    let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Ok(listener) => listener,
+        // Without IPv6.
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+            .await
+            .map_err(|error| format!("port {port} of the agent: {error}"))?,
+    };
+    let service = router(status).into_make_service_with_connect_info::<SocketAddr>();
+    let stop = stop(tasks);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
+            warn!(%error, "the agent's port failed");
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
