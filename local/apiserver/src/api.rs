@@ -11,6 +11,7 @@ mod watch;
 pub(crate) mod write;
 
 pub use answer::Answer;
+pub use health::VERSION;
 
 use crate::auth::rbac::{self, Attributes};
 use crate::auth::{User, authenticate};

@@ -19,7 +19,10 @@ pub fn apply(resource: &Resource, value: &mut Value) {
     }
     drop_nulls(value);
     match (resource.group.as_str(), resource.plural.as_str()) {
-        ("", "pods") => pod_spec(child(value, "spec")),
+        ("", "pods") => {
+            pod_spec(child(value, "spec"));
+            default(child(value, "spec"), "enableServiceLinks", true);
+        }
         ("", "services") => service(child(value, "spec")),
         ("", "secrets") => secret(value),
         ("", "events") => event(value),

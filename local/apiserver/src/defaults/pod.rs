@@ -15,7 +15,6 @@ pub fn pod_spec(spec: &mut Map<String, Value>) {
     default(spec, "dnsPolicy", "ClusterFirst");
     default(spec, "securityContext", json!({}));
     default(spec, "schedulerName", "default-scheduler");
-    default(spec, "enableServiceLinks", true);
     let accounts = [str_of(spec, "serviceAccountName"), str_of(spec, "serviceAccount")];
     let account = accounts.into_iter().find(|a| !a.is_empty()).map(str::to_owned);
     if let Some(account) = account {
