@@ -88,6 +88,8 @@ fn tidy(name: &str, schema: &mut Value) {
             | "JSONSchemaPropsOrArray"
             | "JSONSchemaPropsOrStringArray",
         ) => {
+            // Any JSON value, or one of several types: the crate's schema says `object`.
+            map.remove("type");
             map.insert("x-kubernetes-preserve-unknown-fields".into(), json!(true));
         }
         _ => {}
