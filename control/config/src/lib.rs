@@ -21,6 +21,7 @@ pub mod path;
 pub mod render;
 mod shape;
 pub mod suggest;
+pub mod validate;
 pub mod yaml;
 
 pub use any::AnyObject;
@@ -30,3 +31,4 @@ pub use kind::Kind;
 pub use object::{Meta, Object, Spec};
 pub use parse::{parse, parse_lenient};
 pub use path::Path;
+pub use validate::validate;
