@@ -2,6 +2,7 @@
 //! peers by chain and subject alternative name.
 
 pub mod client;
+pub mod downstream;
 pub mod info;
 pub mod secret;
 pub mod server;

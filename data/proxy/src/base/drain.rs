@@ -1,4 +1,4 @@
-//! The drain signal of a listener or a filter chain, and the count of who still uses it.
+//! The drain signal of a filter chain, in two steps, and the count of who still uses it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Tells connections to finish what they do and close. Clones share the signal.
+/// Tells connections to come to an end. Clones share the signal.
+///
+/// First [`start`](Self::start): HTTP/2 sends GOAWAY, HTTP/1.1 answers with `connection: close`; nothing is cut, and an idle
+/// HTTP/1.1 connection stays, because its client may be sending just now. Then [`close`](Self::close): idle connections are closed.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
-    token: CancellationToken,
+    started: CancellationToken,
+    closing: CancellationToken,
     users: Arc<Users>,
 }
 
@@ -25,19 +29,30 @@ impl Drain {
         Self::default()
     }
 
-    /// Raises the signal: HTTP/1.1 answers `connection: close`, HTTP/2 sends GOAWAY, idle connections close.
+    /// Asks connections to finish.
     pub fn start(&self) {
-        self.token.cancel();
+        self.started.cancel();
+    }
+
+    /// Ends what did not finish by itself.
+    pub fn close(&self) {
+        self.started.cancel();
+        self.closing.cancel();
     }
 
     /// Whether draining has begun.
     pub fn started(&self) -> bool {
-        self.token.is_cancelled()
+        self.started.is_cancelled()
     }
 
     /// Waits for draining to begin.
     pub async fn wait(&self) {
-        self.token.cancelled().await;
+        self.started.cancelled().await;
+    }
+
+    /// Waits for the end of draining.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     /// Registers a connection; it counts until the guard is dropped.
@@ -55,6 +70,9 @@ impl Drain {
     pub async fn empty(&self) {
         loop {
             let left = self.users.left.notified();
+            tokio::pin!(left);
+            // Registered before looking, so that a guard dropped in between is not missed.
+            left.as_mut().enable();
             if self.active() == 0 {
                 return;
             }

@@ -72,11 +72,16 @@ impl Connection {
     /// Waits until the connection has to end, and says why.
     pub async fn end(&self) {
         tokio::select! {
-            () = self.drain.wait() => self.hcm.stats.downstream_cx_drain_close().inc(),
+            () = self.drained() => self.hcm.stats.downstream_cx_drain_close().inc(),
             () = self.idle() => self.hcm.stats.downstream_cx_idle_timeout().inc(),
             () = self.too_old() => self.hcm.stats.downstream_cx_max_duration_reached().inc(),
             () = self.used_up() => self.hcm.stats.downstream_cx_max_requests_reached().inc(),
         }
+    }
+
+    /// HTTP/2 can be told at once; an idle HTTP/1.1 client may be sending a request at this very moment.
+    async fn drained(&self) {
+        if self.http2 { self.drain.wait().await } else { self.drain.closing().await }
     }
 
     async fn idle(&self) {

@@ -22,7 +22,7 @@ use crate::telemetry::ConnectionInfo;
 use crate::upstream::pool::Pools;
 
 /// What every HTTP/2 connection begins with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client may take to say enough to know its protocol.
 const DETECTION: Duration = Duration::from_secs(60);
 

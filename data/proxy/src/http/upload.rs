@@ -77,6 +77,8 @@ impl Upload {
     pub async fn complete(&self) -> Instant {
         loop {
             let end = self.end.notified();
+            tokio::pin!(end);
+            end.as_mut().enable();
             if let Some(at) = self.ended.get() {
                 return at;
             }
