@@ -6,10 +6,13 @@ use std::sync::Arc;
 /// The name of a namespace, shared.
 pub type Namespace = Arc<str>;
 
+/// The objects of one namespace.
+type Shard<V> = Arc<BTreeMap<Arc<str>, Arc<V>>>;
+
 /// Objects by namespace and name. A clone is one `Arc`; a write copies one outer map and one namespace's map.
 #[derive(Debug, PartialEq)]
 pub struct ByNamespace<V> {
-    shards: Arc<BTreeMap<Namespace, Arc<BTreeMap<Arc<str>, Arc<V>>>>>,
+    shards: Arc<BTreeMap<Namespace, Shard<V>>>,
 }
 
 impl<V> Default for ByNamespace<V> {

@@ -13,6 +13,7 @@ use crate::secret::Credential;
 use crate::service::{Service, ServiceKey};
 use crate::settings::Settings;
 use crate::shard::{ByKey, ByNamespace};
+use crate::view::Shown;
 use crate::virtual_service::VirtualService;
 use crate::workload::{Locality, Workload};
 
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub telemetries: ByNamespace<Object<Telemetry>>,
     /// Certificates that gateways may serve.
     pub credentials: ByNamespace<Credential>,
+    /// What scopes show; shared for as long as services and routes are the same.
+    pub shown: Arc<Shown>,
 }
 
 impl Snapshot {

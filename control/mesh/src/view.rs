@@ -19,7 +19,7 @@ use crate::workload::{Locality, Workload};
 
 mod scope;
 
-pub use scope::Scope;
+pub use scope::{Scope, Shown, Visible};
 
 /// Beside an application, or alone at an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,9 +74,9 @@ pub struct ProxyView {
     /// Where it runs.
     pub locality: Locality,
     /// Services it may call: one a host name, sorted by host name.
-    pub services: Vec<Arc<Service>>,
+    pub services: Arc<Vec<Arc<Service>>>,
     /// ExternalName services by the host name of the service in the mesh that they stand for.
-    pub aliases: BTreeMap<String, Vec<Arc<Service>>>,
+    pub aliases: Arc<BTreeMap<String, Vec<Arc<Service>>>>,
     /// Services its workload serves.
     pub targets: Vec<Target>,
     /// Mutual TLS that its workload demands.
@@ -98,7 +98,7 @@ impl ProxyView {
         let labels = workload.as_ref().map_or_else(|| identity.labels.clone(), |w| w.labels.clone());
         let sidecar = scope::sidecar_for(snapshot, identity, &labels);
         let scope = Scope::of(identity, sidecar.as_deref());
-        let (services, aliases) = scope::visible_services(snapshot, &scope);
+        let Visible { services, aliases } = scope::visible(snapshot, &scope);
         let node = workload.as_ref().map(|w| w.node.as_str()).unwrap_or_default();
         let mode = sidecar.as_ref().and_then(|s| s.spec.outbound_traffic_policy.as_ref()).map(|p| p.mode);
         let mode = mode.unwrap_or(snapshot.settings.mesh.outbound_traffic_policy.mode);

@@ -117,6 +117,7 @@ impl World {
             return;
         }
         self.now.settings = Arc::new(Settings { mesh, ..(*self.now.settings).clone() });
+        self.now.shown = Arc::default();
         self.changes.push(Touched::Mesh);
         // Defaults for visibility are part of what was read from these objects.
         for (name, object) in self.kubernetes_services.clone() {
@@ -137,4 +138,4 @@ impl World {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

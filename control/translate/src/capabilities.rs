@@ -18,15 +18,26 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// What a proxy said of itself: names as in `Node.extensions`.
+    /// What a proxy said of itself in `Node.extensions`: the name of a filter or of the message that configures it.
     pub fn of(view: &ProxyView) -> Capabilities {
         let any = |names: &[&str]| names.iter().any(|name| view.has_extension(name));
         Capabilities {
-            http_metadata: any(&["istio.peer_metadata", "envoy.filters.http.peer_metadata"]),
-            tcp_metadata: any(&["istio.metadata_exchange", "envoy.filters.network.metadata_exchange"]),
-            alpn: any(&["istio.alpn", "envoy.filters.http.istio_alpn"]),
-            stats: any(&["istio.stats", "envoy.filters.http.istio_stats"]),
-            grpc_stats: any(&["envoy.filters.http.grpc_stats"]),
+            http_metadata: any(&[
+                "istio.peer_metadata",
+                "envoy.filters.http.peer_metadata",
+                "io.istio.http.peer_metadata.Config",
+            ]),
+            // `istio.metadata_exchange` is also what Istio calls the HTTP filter, so it does not count here.
+            tcp_metadata: any(&[
+                "envoy.filters.network.metadata_exchange",
+                "envoy.tcp.metadataexchange.config.MetadataExchange",
+            ]),
+            alpn: any(&["istio.alpn", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"]),
+            stats: any(&["istio.stats", "stats.PluginConfig"]),
+            grpc_stats: any(&[
+                "envoy.filters.http.grpc_stats",
+                "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+            ]),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! After a wanted change: `UPDATE_GOLDEN=1 cargo test -p meltemi-translate --test golden`, then read the difference.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod mesh;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Which services a proxy sees: visibility by `exportTo`, narrowed by a Sidecar.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use meltemi_config::Object;
 use meltemi_config::istio::Sidecar;
@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::virtual_service::{MESH_GATEWAY, VirtualService};
 
 /// What a proxy may see.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
     /// The proxy's namespace.
     pub namespace: String,
@@ -96,10 +96,48 @@ pub(super) fn sidecar_for(
     selecting.or_else(whole).or_else(root).cloned()
 }
 
-type Visible = (Vec<Arc<Service>>, BTreeMap<String, Vec<Arc<Service>>>);
+/// The services that a scope shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Visible {
+    /// One a host name, sorted by host name.
+    pub services: Arc<Vec<Arc<Service>>>,
+    /// ExternalName services by the host name of the visible service that they stand for.
+    pub aliases: Arc<BTreeMap<String, Vec<Arc<Service>>>>,
+}
+
+/// What scopes show, found out once for all proxies that share a scope. It holds nothing that could not be computed
+/// again, so that two snapshots are equal whatever was asked of them.
+#[derive(Debug, Default)]
+pub struct Shown {
+    by_scope: Mutex<BTreeMap<Scope, Visible>>,
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Shown {
+    fn get(&self, scope: &Scope, compute: impl FnOnce() -> Visible) -> Visible {
+        // Nothing panics while the lock is held, and a half-made entry cannot be seen.
+        let mut by_scope = self.by_scope.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(visible) = by_scope.get(scope) {
+            return visible.clone();
+        }
+        let visible = compute();
+        by_scope.insert(scope.clone(), visible.clone());
+        visible
+    }
+}
+
+/// What a scope shows of a snapshot.
+pub(super) fn visible(snapshot: &Snapshot, scope: &Scope) -> Visible {
+    snapshot.shown.get(scope, || visible_services(snapshot, scope))
+}
 
 /// Services that a proxy sees, one a host name, and ExternalName services apart when their target is one of them.
-pub(super) fn visible_services(snapshot: &Snapshot, scope: &Scope) -> Visible {
+fn visible_services(snapshot: &Snapshot, scope: &Scope) -> Visible {
     let mut by_host: BTreeMap<String, Arc<Service>> = BTreeMap::new();
     for (hostname, all) in snapshot.services_by_host.iter() {
         let visible = |s: &&Arc<Service>| scope.sees(&s.export_to, &s.key.namespace, hostname);
@@ -123,7 +161,7 @@ pub(super) fn visible_services(snapshot: &Snapshot, scope: &Scope) -> Visible {
     for service in alias {
         aliases.entry(service.external_name.clone().unwrap_or_default()).or_default().push(service);
     }
-    (services, aliases)
+    Visible { services: Arc::new(services), aliases: Arc::new(aliases) }
 }
 
 /// Hosts that visible VirtualServices route to: without their clusters the routes would lead nowhere.

@@ -58,6 +58,7 @@ impl World {
         let both: Vec<Arc<VirtualService>> = before.into_iter().chain(after.clone()).collect();
         let gateways: BTreeSet<String> = both.iter().flat_map(|vs| vs.gateways.iter().cloned()).collect();
         let export_to = union(both.iter().map(|vs| &vs.export_to));
+        self.now.shown = Arc::default();
         self.now.virtual_services.set(&name.0, &name.1, after.clone());
         for gateway in &gateways {
             let held = self.now.virtual_services_by_gateway.get(gateway);

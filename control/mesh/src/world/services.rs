@@ -171,6 +171,7 @@ impl World {
             namespace: key.namespace.clone(),
             export_to,
         });
+        self.now.shown = Arc::default();
         self.now.services.set(&key.namespace, &key.hostname, service.clone());
         let same_host = self.now.services_by_host.get(&key.hostname);
         let mut all: Vec<Arc<Service>> = same_host.map(|list| list.to_vec()).unwrap_or_default();

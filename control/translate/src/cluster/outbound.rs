@@ -84,7 +84,7 @@ pub fn specs<'a>(snapshot: &'a Snapshot, view: &ProxyView, service: &'a Service)
 pub(super) fn clusters(snapshot: &Snapshot, view: &ProxyView) -> Vec<Cluster> {
     let capabilities = Capabilities::of(view);
     let mut clusters = Vec::new();
-    for service in &view.services {
+    for service in view.services.iter() {
         for spec in specs(snapshot, view, service) {
             clusters.push(cluster(snapshot, view, &spec, capabilities));
         }

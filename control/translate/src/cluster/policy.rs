@@ -76,12 +76,7 @@ pub fn load_balancer(cluster: &mut Cluster, settings: Option<&LoadBalancerSettin
     let (policy, config) = match settings.map(|s| s.simple).unwrap_or_default() {
         SimpleLb::Random => (LbPolicy::Random, None),
         SimpleLb::RoundRobin => {
-            let config = |s| {
-                LbConfig::RoundRobinLbConfig(RoundRobinLbConfig {
-                    slow_start_config: Some(s),
-                    ..Default::default()
-                })
-            };
+            let config = |s| LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config: Some(s) });
             (LbPolicy::RoundRobin, slow_start.map(config))
         }
         _ => {

@@ -18,7 +18,7 @@ use crate::{destination, names, wire};
 /// All outbound listeners.
 pub(super) fn listeners(snapshot: &Snapshot, view: &ProxyView) -> Vec<Listener> {
     let mut drafts = Drafts { snapshot, view, by_address: BTreeMap::new() };
-    for service in &view.services {
+    for service in view.services.iter() {
         for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
             drafts.add(service, port);
         }

@@ -75,7 +75,6 @@ fn delay(delay: &HttpFaultDelay) -> Option<FaultDelay> {
         fault_delay_secifier: Some(fault_delay::FaultDelaySecifier::FixedDelay(wire::duration(
             fixed.to_std(),
         ))),
-        ..Default::default()
     })
 }
 

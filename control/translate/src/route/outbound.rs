@@ -17,7 +17,7 @@ const HTTP_PORT: u16 = 80;
 /// Names of all route configurations that a sidecar's listeners ask for.
 pub fn names(view: &ProxyView) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for service in &view.services {
+    for service in view.services.iter() {
         for port in &service.ports {
             if port.protocol.is_http() {
                 names.insert(port.number.to_string());
@@ -59,7 +59,7 @@ impl<'a> Hosts<'a> {
             self.view.mesh_virtual_services(self.snapshot).map(std::convert::AsRef::as_ref).collect();
         let speaks_http =
             |p: &&Port| p.number == number && (p.protocol.is_http() || p.protocol == Protocol::Auto);
-        for service in &self.view.services {
+        for service in self.view.services.iter() {
             let wanted = only.is_none_or(|only| only == service.key.hostname);
             if let Some(port) = service.ports.iter().find(speaks_http).filter(|_| wanted) {
                 self.add_service(service, port, &routed);
@@ -89,7 +89,7 @@ impl<'a> Hosts<'a> {
             }
             for hostname in &vs.hosts {
                 let known = self.view.services.iter().any(|s| host::covered_by(&s.key.hostname, hostname));
-                if known && !host::is_wildcard(hostname) || known {
+                if known {
                     continue;
                 }
                 let routes = http::routes(self.snapshot, self.view, vs, At::Mesh { port: HTTP_PORT });

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Istio's own filters, as a proxy that has them reports them.
 pub const ISTIO_EXTENSIONS: [&str; 4] =
-    ["istio.peer_metadata", "istio.metadata_exchange", "istio.alpn", "istio.stats"];
+    ["istio.peer_metadata", "envoy.filters.network.metadata_exchange", "istio.alpn", "istio.stats"];
 
 /// The documents of a YAML text.
 pub fn documents(text: &str) -> Vec<Value> {
