@@ -104,10 +104,7 @@ impl Istiod {
         let synced = readiness.condition("caches");
         synced.not_ready("the cluster has not been read yet");
         let settings = Settings::new(&options);
-        retry(shutdown, "ConfigMaps of the control plane", async || {
-            sources::load_settings(&client, &options.namespace, &settings).await
-        })
-        .await?;
+        load_settings(&options, &client, &settings, shutdown).await?;
         let (hub, news) = gather(&options, &client, &settings, &metrics, tasks, shutdown);
         let trust_domain = settings.mesh_config().trust_domain;
         let authority = load_authority(&options, &client, &trust_domain, shutdown).await?;
@@ -236,25 +233,26 @@ fn note_expiry(authority: &Authority, metrics: &Metrics) {
     }
 }
 
-/// Until the API server answers; a refusal is an answer.
-async fn retry<T>(
+/// Waits for the API server to answer; a refusal is an answer.
+async fn load_settings(
+    options: &Options,
+    client: &kube::Client,
+    settings: &Settings,
     shutdown: &Shutdown,
-    what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, kube::Error>,
-) -> anyhow::Result<T> {
+) -> anyhow::Result<()> {
     let mut failures = 0u32;
     loop {
-        match attempt().await {
-            Ok(value) => return Ok(value),
+        match sources::load_settings(client, &options.namespace, settings).await {
+            Ok(()) => return Ok(()),
             Err(error @ kube::Error::Api(_)) => {
-                return Err(error).with_context(|| format!("cannot read the {what}"));
+                return Err(error).context("cannot read the ConfigMaps of the control plane");
             }
             Err(_) if shutdown.is_requested() => anyhow::bail!("stopped while waiting for the API server"),
             Err(error) => {
-                failures += 1;
-                if failures.is_multiple_of(50) || failures == 1 {
+                if failures.is_multiple_of(50) {
                     tracing::warn!(%error, "the API server does not answer, trying again");
                 }
+                failures += 1;
                 tokio::time::sleep(RETRY).await;
             }
         }
@@ -272,5 +270,17 @@ async fn keep_roots(roots: RootConfigMaps, mut news: mpsc::UnboundedReceiver<New
             Some(_) => {}
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Other roles run istiod as a task.
+    #[test]
+    fn it_can_be_spawned() {
+        fn spawnable<F: Future + Send>(_: fn(Options, Shutdown) -> F) {}
+        spawnable(run);
     }
 }

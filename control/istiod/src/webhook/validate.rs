@@ -52,7 +52,14 @@ pub fn judge(object: &Value) -> Verdict {
     if !parsed.unknown.is_empty() {
         return refuse(parsed.unknown.iter().map(ToString::to_string));
     }
-    let warnings = parsed.deprecated.iter().map(ToString::to_string).collect();
+    let (errors, odd): (Vec<_>, Vec<_>) = meltemi_config::validate(&parsed.object)
+        .into_iter()
+        .partition(|found| found.severity == meltemi_config::Severity::Error);
+    if !errors.is_empty() {
+        return refuse(errors.iter().map(ToString::to_string));
+    }
+    let odd = odd.iter().map(ToString::to_string);
+    let warnings = parsed.deprecated.iter().map(ToString::to_string).chain(odd).collect();
     Verdict { warnings, ..Verdict::default() }
 }
 
