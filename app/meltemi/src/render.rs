@@ -1,5 +1,7 @@
 //! How results are printed: for people, or as JSON or YAML for programs.
 
+pub mod table;
+
 use serde::Serialize;
 
 /// The value of `-o`.
