@@ -1,5 +1,7 @@
 //! The gRPC adapters against each other over pipes: connect, push, refuse, lose the server, find it again.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::{Arc, Mutex};

@@ -78,16 +78,13 @@ async fn stats(State(status): State<Status>, request: Request) -> Response {
 }
 
 /// Only the pod itself may end its proxy.
-fn from_pod(peer: SocketAddr) -> Result<(), Response> {
-    if peer.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    Err((StatusCode::FORBIDDEN, "only requests from within the pod (localhost) are allowed\n")
-        .into_response())
+fn refuse_outsider(peer: SocketAddr) -> Option<Response> {
+    let text = "only requests from within the pod (localhost) are allowed\n";
+    (!peer.ip().to_canonical().is_loopback()).then(|| (StatusCode::FORBIDDEN, text).into_response())
 }
 
 async fn quit(State(status): State<Status>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
-    if let Err(refusal) = from_pod(peer) {
+    if let Some(refusal) = refuse_outsider(peer) {
         return refusal;
     }
     tracing::info!("asked to quit by /quitquitquit");
@@ -96,7 +93,7 @@ async fn quit(State(status): State<Status>, ConnectInfo(peer): ConnectInfo<Socke
 }
 
 async fn drain(State(status): State<Status>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
-    if let Err(refusal) = from_pod(peer) {
+    if let Some(refusal) = refuse_outsider(peer) {
         return refusal;
     }
     status.drain.notify_one();

@@ -3,6 +3,8 @@
 //! The test starts itself anew in a namespace for the client, and that in a namespace for the pod. It needs
 //! `unshare`, `ip` and `iptables` and says so when they are missing.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;

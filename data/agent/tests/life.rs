@@ -1,6 +1,8 @@
 //! The agent between a control plane (TLS, token, CSR, ADS) and a proxy that is only its two clients: secrets and
 //! configuration arrive, survive a restart of the control plane, and the ports answer.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;

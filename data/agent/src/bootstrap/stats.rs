@@ -10,8 +10,10 @@ use crate::settings::Settings;
 const PREFIXES: [&str; 7] =
     ["cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm", "reporter=", "component"];
 const SUFFIXES: [&str; 4] = ["rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied"];
+/// Makes a pattern of a text.
+type Pattern = fn(String) -> MatchPattern;
 /// Annotations that keep more, by the kind of match.
-const ANNOTATIONS: [(&str, fn(String) -> MatchPattern); 3] = [
+const ANNOTATIONS: [(&str, Pattern); 3] = [
     ("sidecar.istio.io/statsInclusionPrefixes", MatchPattern::Prefix),
     ("sidecar.istio.io/statsInclusionSuffixes", MatchPattern::Suffix),
     ("sidecar.istio.io/statsInclusionRegexps", regex),
