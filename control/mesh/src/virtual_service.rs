@@ -8,7 +8,7 @@ use meltemi_config::istio::virtual_service::{Destination, HttpRoute};
 
 use crate::export::ExportTo;
 use crate::host;
-use crate::shard::ByNamespace;
+use crate::snapshot::Snapshot;
 
 /// The gateway name that stands for all sidecars.
 pub const MESH_GATEWAY: &str = "mesh";
@@ -94,7 +94,8 @@ pub fn gateway_names(names: &[String], namespace: &str) -> Vec<String> {
 /// The HTTP rules of a VirtualService with delegates put in the place of the rules that name them.
 ///
 /// A delegate's rule applies where both its own and the delegating match hold; one level deep, as in Istio.
-pub fn expanded_http(root: &VirtualService, all: &ByNamespace<VirtualService>) -> Vec<Arc<HttpRoute>> {
+pub fn expanded_http(root: &VirtualService, snapshot: &Snapshot) -> Vec<Arc<HttpRoute>> {
+    let (all, domain) = (&snapshot.virtual_services, snapshot.settings.domain.as_str());
     let mut rules = Vec::new();
     for rule in &root.object.spec.http {
         let Some(delegate) = &rule.delegate else {
@@ -107,14 +108,20 @@ pub fn expanded_http(root: &VirtualService, all: &ByNamespace<VirtualService>) -
             continue;
         }
         rules.extend(
-            target.object.spec.http.iter().filter_map(|inner| merge(rule, inner, namespace)).map(Arc::new),
+            target
+                .object
+                .spec
+                .http
+                .iter()
+                .filter_map(|inner| merge(rule, inner, (namespace, domain)))
+                .map(Arc::new),
         );
     }
     rules
 }
 
 /// A delegated rule under the match and the policies of the rule that delegates.
-fn merge(outer: &HttpRoute, inner: &HttpRoute, namespace: &str) -> Option<HttpRoute> {
+fn merge(outer: &HttpRoute, inner: &HttpRoute, (namespace, domain): (&str, &str)) -> Option<HttpRoute> {
     let mut rule = inner.clone();
     rule.matches = match (outer.matches.is_empty(), inner.matches.is_empty()) {
         (true, _) => inner.matches.clone(),
@@ -129,11 +136,7 @@ fn merge(outer: &HttpRoute, inner: &HttpRoute, namespace: &str) -> Option<HttpRo
         }
     };
     // Short names in a delegate belong to the delegate's namespace.
-    let complete = |d: &mut Destination| {
-        if !d.host.contains('.') && !d.host.is_empty() {
-            d.host = format!("{}.{namespace}.svc.cluster.local", d.host);
-        }
-    };
+    let complete = |d: &mut Destination| d.host = host::resolve(&d.host, namespace, domain);
     rule.route.iter_mut().for_each(|r| complete(&mut r.destination));
     rule.mirror.iter_mut().for_each(complete);
     rule.mirrors.iter_mut().filter_map(|m| m.destination.as_mut()).for_each(complete);

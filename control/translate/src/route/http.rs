@@ -52,7 +52,7 @@ impl At<'_> {
 /// The routes of a VirtualService, up to the first that matches everything.
 pub fn routes(snapshot: &Snapshot, view: &ProxyView, vs: &VirtualService, at: At<'_>) -> Vec<v3::Route> {
     let mut routes = Vec::new();
-    for rule in virtual_service::expanded_http(vs, &snapshot.virtual_services) {
+    for rule in virtual_service::expanded_http(vs, snapshot) {
         if rule.route.is_empty() && rule.redirect.is_none() && rule.direct_response.is_none() {
             // Nothing to do with the request; Envoy would refuse the whole configuration.
             continue;
