@@ -70,9 +70,9 @@ impl HostPorts {
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = self.ask(Request::Connect { address }).await?;
         let stream = TcpStream::from_std(socket.into())?;
-        tokio::time::timeout(CONNECT_TIMEOUT, stream.writable())
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer from {address} in 10 s")))??;
+        tokio::time::timeout(CONNECT_TIMEOUT, stream.writable()).await.map_err(|_| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no answer from {address} in 10 s"))
+        })??;
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -126,7 +126,9 @@ pub(crate) enum OuterMessage<R> {
 fn explain_listen(port: u16, error: &io::Error) -> io::Error {
     let text = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("127.0.0.1:{port} is already in use: stop the program that listens there or choose another port")
+            format!(
+                "127.0.0.1:{port} is already in use: stop the program that listens there or choose another port"
+            )
         }
         io::ErrorKind::PermissionDenied => format!(
             "127.0.0.1:{port} may not be opened by this user: choose a port from 1024 up, or lower sysctl net.ipv4.ip_unprivileged_port_start"
@@ -161,8 +163,11 @@ pub(crate) fn make(request: &Request) -> io::Result<Socket> {
         Request::Udp { v6 } => {
             let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
             let socket = nonblocking(domain, Type::DGRAM, Protocol::UDP)?;
-            let any: SocketAddr =
-                if v6 { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+            let any: SocketAddr = if v6 {
+                (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+            } else {
+                (Ipv4Addr::UNSPECIFIED, 0).into()
+            };
             socket.bind(&any.into())?;
             Ok(socket)
         }

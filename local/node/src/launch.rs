@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use daemon::{Daemon, Reporter, enter};
 pub(crate) use daemon::BINARY;
+pub use daemon::{Daemon, Reporter, enter};
 pub(crate) use outer::take_stdin;
 pub use outer::{Outcome, start};
 pub use state::{Running, running, stop};
@@ -54,7 +54,9 @@ pub enum Report {
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// Another daemon uses the data directory.
-    #[error("a cluster is already running in {data_dir} (process {pid}): use it, stop it with `meltemi down`, or give another --data-dir")]
+    #[error(
+        "a cluster is already running in {data_dir} (process {pid}): use it, stop it with `meltemi down`, or give another --data-dir"
+    )]
     AlreadyRunning {
         /// The directory.
         data_dir: PathBuf,

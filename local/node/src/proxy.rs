@@ -2,6 +2,8 @@
 
 pub mod egress;
 pub mod forward;
+pub mod host;
 pub mod nft;
 pub mod program;
+pub mod run;
 pub mod table;

@@ -173,7 +173,9 @@ pub(crate) fn drop_capability(number: usize) -> io::Result<()> {
 #[allow(unsafe_code, reason = "changing signal dispositions is unsafe in general")]
 pub(crate) fn default_signals() -> io::Result<()> {
     // SAFETY: the default disposition involves no handler of ours. (Rust's runtime ignores SIGPIPE.)
-    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }?;
+    unsafe {
+        nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl)
+    }?;
     nix::sys::signal::SigSet::all().thread_unblock()?;
     Ok(())
 }
@@ -187,7 +189,8 @@ pub(crate) fn async_fd(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<Owned
 
 /// Writes to a file of /proc or /sys that exists already.
 pub(crate) fn write_proc(path: &str, value: &str) -> io::Result<()> {
-    std::fs::write(path, value).map_err(|e| io::Error::new(e.kind(), format!("cannot write {value:?} to {path}: {e}")))
+    std::fs::write(path, value)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot write {value:?} to {path}: {e}")))
 }
 
 /// Whether the user id `id` exists in our user namespace, so that a process may become it.

@@ -112,7 +112,10 @@ impl World {
             applets: vec!["applet".into()],
             process: Process {
                 argv: argv.iter().map(|s| s.to_string()).collect(),
-                env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()), ("HOME".into(), "/root".into())],
+                env: vec![
+                    ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
+                    ("HOME".into(), "/root".into()),
+                ],
                 cwd: "/work".into(),
                 ids_mapped: false,
                 ..Process::default()
@@ -151,7 +154,8 @@ async fn text(log: &Log) -> String {
 }
 
 async fn containers_run_and_report_their_end(world: World) {
-    let script = "echo out; echo err >&2; hostname; pwd; id -u; ls /usr/local/bin; ls -d /proc/[0-9]*; exit 3";
+    let script =
+        "echo out; echo err >&2; hostname; pwd; id -u; ls /usr/local/bin; ls -d /proc/[0-9]*; exit 3";
     let (code, text) = world.output(&["sh", "-c", script]).await;
     assert_eq!(code, 3, "{text}");
     for line in ["out", "err", "tester", "/work", "0", "applet", "meltemi", "/proc/1"] {
@@ -165,7 +169,8 @@ async fn containers_run_and_report_their_end(world: World) {
 async fn a_missing_program_is_named(world: World) {
     let pod = world.pod().await;
     let wish = IoWish { stdin: false, terminal: false };
-    let error = runtime::run(world.container(&["nonesuch"]), pod.namespace(), wish).await.err().unwrap().to_string();
+    let error =
+        runtime::run(world.container(&["nonesuch"]), pod.namespace(), wish).await.err().unwrap().to_string();
     assert!(error.contains("nonesuch") && error.contains("not found in $PATH"), "{error}");
 }
 
@@ -174,7 +179,8 @@ async fn signals_reach_the_program(world: World) {
     let (running, _) = world.start(pod.namespace(), &["sleep", "1000"]).await;
     running.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(running.wait().await, 143);
-    let (running, _) = world.start(pod.namespace(), &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]).await;
+    let (running, _) =
+        world.start(pod.namespace(), &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]).await;
     running.signal(nix::sys::signal::Signal::SIGKILL);
     assert_eq!(running.wait().await, 137);
 }
@@ -243,7 +249,11 @@ async fn pods_reach_each_other_by_cluster_ip(world: World) {
     apply(vec![
         port("10.96.7.7", &[one.address()]),
         Port { node_port: None, ..port("10.96.7.8", &[]) },
-        Port { affinity: Affinity::ClientIp, node_port: None, ..port("10.96.7.9", &[one.address(), two.address()]) },
+        Port {
+            affinity: Affinity::ClientIp,
+            node_port: None,
+            ..port("10.96.7.9", &[one.address(), two.address()])
+        },
         Port { node_port: None, ..port("10.96.7.10", &[one.address(), two.address()]) },
     ])
     .await;

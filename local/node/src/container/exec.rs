@@ -30,8 +30,12 @@ fn become_program(process: &Process, stdio: &Stdio) -> io::Result<std::convert::
         sys::take_terminal(io::stdin())?;
     }
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
-    std::env::set_current_dir(cwd)
-        .map_err(|e| io::Error::new(io::ErrorKind::PermissionDenied, format!("cannot enter the working directory {cwd}: {e}")))?;
+    std::env::set_current_dir(cwd).map_err(|e| {
+        io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("cannot enter the working directory {cwd}: {e}"),
+        )
+    })?;
     drop_privileges(process)?;
     let program = find(process)?;
     let strings = |items: &mut dyn Iterator<Item = String>| -> io::Result<Vec<CString>> {
@@ -78,7 +82,10 @@ fn find(process: &Process) -> io::Result<PathBuf> {
         return if Path::new(name).exists() {
             Ok(name.into())
         } else {
-            Err(io::Error::new(io::ErrorKind::NotFound, format!("exec: {name:?}: stat {name}: no such file or directory")))
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("exec: {name:?}: stat {name}: no such file or directory"),
+            ))
         };
     }
     let path = process.env.iter().rev().find(|(k, _)| k == "PATH").map_or("/usr/bin:/bin", |(_, v)| v);

@@ -45,7 +45,8 @@ pub(super) fn tell(socket: &OwnedFd, answer: &Answer) {
 }
 
 fn work(socket: &OwnedFd) -> io::Result<()> {
-    let missing = || io::Error::other("the order is incomplete: this sub-command is for the daemon's own use");
+    let missing =
+        || io::Error::other("the order is incomplete: this sub-command is for the daemon's own use");
     let (_, fds) = sys::receive_message(socket)?.ok_or_else(missing)?;
     let mut fds = fds.into_iter();
     let mut order = File::from(fds.next().ok_or_else(missing)?);

@@ -121,7 +121,9 @@ impl Log {
     }
 
     fn line(&self, stream: Stream, text: &[u8], whole: bool) -> io::Result<()> {
-        let mut record = format!("{:.9} {} {} ", Timestamp::now(), stream.name(), if whole { 'F' } else { 'P' }).into_bytes();
+        let mut record =
+            format!("{:.9} {} {} ", Timestamp::now(), stream.name(), if whole { 'F' } else { 'P' })
+                .into_bytes();
         record.extend(text);
         record.push(b'\n');
         let mut writer = self.inner.writer.lock();
@@ -175,7 +177,9 @@ impl Log {
         let mut seen = *progress.borrow_and_update();
         let path = self.inner.path.clone();
         let wanted = query.clone();
-        let first = tokio::task::spawn_blocking(move || snapshot(&path, seen.size, &wanted)).await.map_err(io::Error::other)??;
+        let first = tokio::task::spawn_blocking(move || snapshot(&path, seen.size, &wanted))
+            .await
+            .map_err(io::Error::other)??;
         if !send_limited(first, &mut budget, to).await {
             return Ok(());
         }
@@ -346,7 +350,8 @@ mod tests {
     #[tokio::test]
     async fn times_lead_lines_when_asked() {
         let dir = tempfile::tempdir().unwrap();
-        let text = all(&sample(&dir).await, Query { timestamps: true, tail: Some(1), ..Query::default() }).await;
+        let text =
+            all(&sample(&dir).await, Query { timestamps: true, tail: Some(1), ..Query::default() }).await;
         let (time, rest) = text.split_once(' ').unwrap();
         assert!(time.parse::<Timestamp>().is_ok(), "{time}");
         assert_eq!(rest, "three");

@@ -17,18 +17,34 @@ const NONE: Option<&str> = None;
 const SYSTEM: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt", "nix"];
 /// What comes from the host's /etc.
 const ETC: [&str; 16] = [
-    "ssl", "ca-certificates", "ca-certificates.conf", "pki", "crypto-policies", "alternatives", "ld.so.cache",
-    "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "mime.types", "services", "protocols", "terminfo", "fonts",
+    "ssl",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "pki",
+    "crypto-policies",
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "timezone",
+    "mime.types",
+    "services",
+    "protocols",
+    "terminfo",
+    "fonts",
 ];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Directories that a program may write to.
-const OWN: [&str; 12] = ["dev", "etc", "home", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"];
+const OWN: [&str; 12] =
+    ["dev", "etc", "home", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"];
 
 /// Puts the root together and makes it the root of this mount namespace.
 pub(super) fn enter(container: &Container) -> io::Result<()> {
     let root = container.root.as_path();
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755")).map_err(named("mount", root))?;
+    mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
+        .map_err(named("mount", root))?;
     for name in OWN {
         fs::create_dir(root.join(name))?;
     }
@@ -36,7 +52,8 @@ pub(super) fn enter(container: &Container) -> io::Result<()> {
     programs(root, container)?;
     devices(root)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), &root.join("proc"), Some("proc"), flags, NONE).map_err(named("mount", Path::new("/proc")))?;
+    mount(Some("proc"), &root.join("proc"), Some("proc"), flags, NONE)
+        .map_err(named("mount", Path::new("/proc")))?;
     places(root)?;
     for path in &container.host_paths {
         bind_read_only(path, &inside(root, path)?)?;
@@ -86,7 +103,8 @@ fn programs(root: &Path, container: &Container) -> io::Result<()> {
     }
     let binary = bin.join("meltemi");
     fs::File::create(&binary)?;
-    mount(Some(&container.binary), &binary, NONE, MsFlags::MS_BIND, NONE).map_err(named("bind", &container.binary))?;
+    mount(Some(&container.binary), &binary, NONE, MsFlags::MS_BIND, NONE)
+        .map_err(named("bind", &container.binary))?;
     sys::make_read_only(&binary)?;
     for applet in &container.applets {
         if applet.contains('/') || applet == "meltemi" {
@@ -104,9 +122,13 @@ fn devices(root: &Path) -> io::Result<()> {
         fs::File::create(&to)?;
         mount(Some(&from), &to, NONE, MsFlags::MS_BIND, NONE).map_err(named("bind", &from))?;
     }
-    for (name, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx")]
-    {
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
         symlink(target, dev.join(name))?;
     }
     let (pts, shm) = (dev.join("pts"), dev.join("shm"));
@@ -115,7 +137,8 @@ fn devices(root: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     mount(Some("devpts"), &pts, Some("devpts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
         .map_err(named("mount", &pts))?;
-    mount(Some("shm"), &shm, Some("tmpfs"), flags | MsFlags::MS_NODEV, Some("mode=1777")).map_err(named("mount", &shm))
+    mount(Some("shm"), &shm, Some("tmpfs"), flags | MsFlags::MS_NODEV, Some("mode=1777"))
+        .map_err(named("mount", &shm))
 }
 
 /// The usual directories and their permissions.
@@ -190,7 +213,12 @@ fn inside(root: &Path, path: &Path) -> io::Result<PathBuf> {
         match part {
             Component::RootDir | Component::CurDir => {}
             Component::Normal(name) => place.push(name),
-            _ => return Err(io::Error::other(format!("{}: a path in a container may not hold `..`", path.display()))),
+            _ => {
+                return Err(io::Error::other(format!(
+                    "{}: a path in a container may not hold `..`",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(place)

@@ -73,7 +73,8 @@ impl Running {
     }
 
     async fn watch(pid: i32) -> io::Result<Self> {
-        let id = rustix::process::Pid::from_raw(pid).ok_or_else(|| io::Error::other("the helper gave no process"))?;
+        let id = rustix::process::Pid::from_raw(pid)
+            .ok_or_else(|| io::Error::other("the helper gave no process"))?;
         let pidfd = sys::async_fd(rustix::process::pidfd_open(id, rustix::process::PidfdFlags::NONBLOCK)?)?;
         let (sender, exit) = watch::channel(None);
         tokio::spawn(async move {
@@ -114,7 +115,8 @@ pub async fn exec(init: i32, mut process: Process, wish: IoWish) -> io::Result<(
 async fn start(order: Order, mut fds: Vec<OwnedFd>, wish: IoWish, uid: u32) -> io::Result<(Running, Io)> {
     let (theirs, io) = streams(wish, uid)?;
     fds.extend(theirs);
-    let pid = tokio::task::spawn_blocking(move || run_helper(&order, &fds)).await.map_err(io::Error::other)??;
+    let pid =
+        tokio::task::spawn_blocking(move || run_helper(&order, &fds)).await.map_err(io::Error::other)??;
     Ok((Running::watch(pid).await?, io))
 }
 
@@ -208,7 +210,8 @@ pub async fn exec_output(init: i32, process: Process) -> io::Result<Output> {
     let Io::Pipes { stdout, stderr, .. } = io else { return Err(io::Error::other("no pipes")) };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let (mut stdout, mut stderr) = (stdout.take(MOST), stderr.take(MOST));
-    let (_, _, code) = tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err), guard.0.wait());
+    let (_, _, code) =
+        tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err), guard.0.wait());
     out.extend(err);
     Ok(Output { code, text: String::from_utf8_lossy(&out).into_owned() })
 }

@@ -85,7 +85,9 @@ impl Server {
             return None;
         }
         let [query] = message.queries.as_slice() else {
-            return Message::error_msg(message.metadata.id, message.metadata.op_code, ResponseCode::FormErr).to_vec().ok();
+            return Message::error_msg(message.metadata.id, message.metadata.op_code, ResponseCode::FormErr)
+                .to_vec()
+                .ok();
         };
         let name = query.name().to_ascii();
         let zone = self.zone.borrow().clone();
@@ -142,7 +144,8 @@ impl Server {
             }
             Answer::NoSuchName => Vec::new(),
             Answer::Outside => {
-                let mut question = Message::new(fastrand::u16(..), hickory_proto::op::MessageType::Query, OpCode::Query);
+                let mut question =
+                    Message::new(fastrand::u16(..), hickory_proto::op::MessageType::Query, OpCode::Query);
                 question.metadata.recursion_desired = true;
                 question.add_query(Query::query(name, wanted));
                 let Ok(bytes) = question.to_vec() else { return Vec::new() };
@@ -213,7 +216,8 @@ mod tests {
     use serde_json::json;
 
     fn server(resolv_conf: &str) -> Server {
-        let web = json!({"metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "10.96.4.4"}});
+        let web =
+            json!({"metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "10.96.4.4"}});
         let zone = Zone::build(&[serde_json::from_value(web).unwrap()], &[]);
         let (_, zone) = watch::channel(Arc::new(zone));
         Server::new(zone, Upstream::new(HostPorts::direct(), resolv_conf))

@@ -29,7 +29,11 @@ impl Upstream {
         let mut last = io::Error::other("the host has no resolver");
         for server in &self.servers {
             let asked = async {
-                if tcp { self.ask_tcp(*server, question).await } else { self.ask_udp(*server, question).await }
+                if tcp {
+                    self.ask_tcp(*server, question).await
+                } else {
+                    self.ask_udp(*server, question).await
+                }
             };
             match tokio::time::timeout(PATIENCE, asked).await {
                 Ok(Ok(answer)) => return Ok(answer),

@@ -99,11 +99,12 @@ impl Zone {
                 service.metadata.name.clone().unwrap_or_default(),
             );
             let Some(spec) = &service.spec else { continue };
-            let external = spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName"));
+            let external =
+                spec.external_name.clone().filter(|_| spec.type_.as_deref() == Some("ExternalName"));
             let cluster_ip = spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok());
             let ports = spec.ports.iter().flatten();
-            let ports =
-                ports.map(|p| (lower(p.name.as_ref(), ""), lower(p.protocol.as_ref(), "tcp"), port(Some(p.port))));
+            let ports = ports
+                .map(|p| (lower(p.name.as_ref(), ""), lower(p.protocol.as_ref(), "tcp"), port(Some(p.port))));
             if spec.publish_not_ready_addresses == Some(true) {
                 publish_not_ready.insert(key.clone());
             }
@@ -111,7 +112,8 @@ impl Zone {
                 zone.names_of.insert(ip, format!("{}.{}.svc.{DOMAIN}", key.1, key.0));
             }
             zone.namespaces.insert(key.0.clone());
-            zone.services.insert(key, Entry { cluster_ip, external, ports: ports.collect(), endpoints: Vec::new() });
+            zone.services
+                .insert(key, Entry { cluster_ip, external, ports: ports.collect(), endpoints: Vec::new() });
         }
         for slice in slices {
             zone.add_endpoints(slice, &publish_not_ready);
@@ -124,14 +126,20 @@ impl Zone {
         let (Some(namespace), Some(name)) = (slice.metadata.namespace.clone(), name) else { return };
         let key = (namespace, name.clone());
         let Some(entry) = self.services.get_mut(&key) else { return };
-        let ports: Vec<_> = slice.ports.iter().flatten().map(|p| (lower(p.name.as_ref(), ""), lower(p.protocol.as_ref(), "tcp"), port(p.port))).collect();
+        let ports: Vec<_> = slice
+            .ports
+            .iter()
+            .flatten()
+            .map(|p| (lower(p.name.as_ref(), ""), lower(p.protocol.as_ref(), "tcp"), port(p.port)))
+            .collect();
         for endpoint in slice.endpoints.iter().flatten() {
             let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
             if !ready && !publish_not_ready.contains(&key) {
                 continue;
             }
             for address in endpoint.addresses.iter().filter_map(|a| a.parse::<Ipv4Addr>().ok()) {
-                let hostname = endpoint.hostname.clone().unwrap_or_else(|| address.to_string().replace('.', "-"));
+                let hostname =
+                    endpoint.hostname.clone().unwrap_or_else(|| address.to_string().replace('.', "-"));
                 if entry.cluster_ip.is_none() {
                     self.names_of.insert(address, format!("{hostname}.{}.{}.svc.{DOMAIN}", key.1, key.0));
                 }
@@ -163,7 +171,9 @@ impl Zone {
     fn service(&self, labels: &[&str], kind: Kind) -> Answer {
         let (namespace, rest) = match labels.split_last() {
             None => return Answer::Records(Vec::new()),
-            Some((namespace, [])) if self.namespaces.contains(*namespace) => return Answer::Records(Vec::new()),
+            Some((namespace, [])) if self.namespaces.contains(*namespace) => {
+                return Answer::Records(Vec::new());
+            }
             Some(split) => split,
         };
         let Some((name, rest)) = rest.split_last() else { return Answer::NoSuchName };
@@ -241,7 +251,8 @@ impl Entry {
             for endpoint in &self.endpoints {
                 for (name, protocol, port) in endpoint.ports.iter().filter(|(n, _, _)| !n.is_empty()) {
                     if fits(name, protocol) {
-                        records.push(Data::Srv { port: *port, target: format!("{}.{full}", endpoint.hostname) });
+                        records
+                            .push(Data::Srv { port: *port, target: format!("{}.{full}", endpoint.hostname) });
                     }
                 }
             }

@@ -48,8 +48,10 @@ pub fn enter(data_dir: &Path) -> Result<Daemon, LaunchError> {
     if nix::unistd::getpid().as_raw() != 1 {
         return Err(LaunchError::Failed("the daemon is started by `up` itself".into()));
     }
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| system("cannot tie the daemon to its parent")(e.into()))?;
-    let socket = take_stdin().ok_or_else(|| LaunchError::Failed("the outer process gave no socket".into()))?;
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|e| system("cannot tie the daemon to its parent")(e.into()))?;
+    let socket =
+        take_stdin().ok_or_else(|| LaunchError::Failed("the outer process gave no socket".into()))?;
     own_mounts(data_dir)?;
     net::prepare_cluster().map_err(system("cannot set up the cluster's network"))?;
     let _ = nix::unistd::sethostname("meltemi");
@@ -60,7 +62,8 @@ pub fn enter(data_dir: &Path) -> Result<Daemon, LaunchError> {
 fn own_mounts(data_dir: &Path) -> Result<(), LaunchError> {
     let none: Option<&str> = None;
     let failed = |what: &'static str| move |e: nix::errno::Errno| system(what)(e.into());
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(failed("cannot make mounts private"))?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .map_err(failed("cannot make mounts private"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, none).map_err(failed(
         "cannot mount /proc (inside a container the outer /proc must not be masked: --security-opt systempaths=unconfined)",

@@ -42,7 +42,8 @@ pub fn start(options: &LaunchOptions, on_report: &mut dyn FnMut(Report)) -> Resu
 fn detach(options: &LaunchOptions, on_report: &mut dyn FnMut(Report)) -> Result<Outcome, LaunchError> {
     let (ours, theirs) = sys::socket_pair().map_err(system("cannot make a socket"))?;
     let log_path = options.data_dir.join("daemon.log");
-    let log = std::fs::File::create(&log_path).map_err(system(format!("cannot make {}", log_path.display())))?;
+    let log =
+        std::fs::File::create(&log_path).map_err(system(format!("cannot make {}", log_path.display())))?;
     let text = serde_json::to_string(options).map_err(|e| LaunchError::Failed(e.to_string()))?;
     let errors = log.try_clone().map_err(system("cannot share the log"))?;
     let mut child = Command::new("/proc/self/exe")
@@ -54,7 +55,9 @@ fn detach(options: &LaunchOptions, on_report: &mut dyn FnMut(Report)) -> Result<
         .process_group(0)
         .spawn()
         .map_err(system("cannot start the outer process"))?;
-    while let Some((bytes, _)) = sys::receive_message(&ours).map_err(system("cannot hear the outer process"))? {
+    while let Some((bytes, _)) =
+        sys::receive_message(&ours).map_err(system("cannot hear the outer process"))?
+    {
         match serde_json::from_slice(&bytes) {
             Ok(Report::Failed(reason)) => {
                 let _ = child.wait();
@@ -69,7 +72,10 @@ fn detach(options: &LaunchOptions, on_report: &mut dyn FnMut(Report)) -> Result<
         }
     }
     let _ = child.wait();
-    Err(LaunchError::Failed(format!("the daemon ended before it was ready; its log is {}", log_path.display())))
+    Err(LaunchError::Failed(format!(
+        "the daemon ended before it was ready; its log is {}",
+        log_path.display()
+    )))
 }
 
 /// `main` of the detached outer process: standard input is the socket to the process that wants the reports.
@@ -121,7 +127,9 @@ fn block_signals() -> Result<SignalFd, LaunchError> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
         set.add(signal);
     }
-    let made = set.thread_block().and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
+    let made = set
+        .thread_block()
+        .and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
     made.map_err(|e| LaunchError::System("cannot take signals".into(), e.into()))
 }
 
@@ -144,8 +152,12 @@ fn enter_user_namespace() -> Result<(), LaunchError> {
 
 fn forbidden(what: &str, error: Errno) -> LaunchError {
     let cure = match error {
-        Errno::ENOSPC => "raise sysctl user.max_user_namespaces (and user.max_pid_namespaces, user.max_net_namespaces)",
-        _ => "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0; in a container run it with the needed privileges), or run as root",
+        Errno::ENOSPC => {
+            "raise sysctl user.max_user_namespaces (and user.max_pid_namespaces, user.max_net_namespaces)"
+        }
+        _ => {
+            "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0; in a container run it with the needed privileges), or run as root"
+        }
     };
     LaunchError::Forbidden(format!("the kernel refused {what} ({error}): {cure}"))
 }
@@ -229,4 +241,3 @@ fn answer(socket: &OwnedFd, made: std::io::Result<socket2::Socket>) {
         let _ = sys::send_message(socket, &bytes, &fds);
     }
 }
-

@@ -110,7 +110,9 @@ impl Netlink {
         if let Some(source) = source {
             attribute(&mut body, ROUTE_SOURCE, &source.octets());
         }
-        self.request(NEW_ROUTE, CREATE | EXCLUSIVE, &body, || format!("cannot add the route to {destination}"))
+        self.request(NEW_ROUTE, CREATE | EXCLUSIVE, &body, || {
+            format!("cannot add the route to {destination}")
+        })
     }
 
     fn request(&mut self, kind: u16, flags: u16, body: &[u8], what: impl Fn() -> String) -> io::Result<()> {

@@ -34,7 +34,8 @@ impl PodNetwork {
         let peer = link.clone();
         // Namespaces belong to threads: a thread of its own makes the new one and ends.
         let made = std::thread::spawn(move || inside(address, &peer, &cluster)).join();
-        let namespace = made.map_err(|_| io::Error::other("the thread that makes the pod's network died"))??;
+        let namespace =
+            made.map_err(|_| io::Error::other("the thread that makes the pod's network died"))??;
         let mut netlink = Netlink::open()?;
         let index = netlink::index_of(&link)?;
         netlink.set_up(index)?;
@@ -60,7 +61,8 @@ impl PodNetwork {
                 setns(&namespace, CloneFlags::CLONE_NEWNET)?;
                 let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                 let v6 = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
-                std::net::TcpStream::connect(v4).or_else(|first| std::net::TcpStream::connect(v6).map_err(|_| first))
+                std::net::TcpStream::connect(v4)
+                    .or_else(|first| std::net::TcpStream::connect(v6).map_err(|_| first))
             })
             .join()
         });

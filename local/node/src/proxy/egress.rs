@@ -63,7 +63,14 @@ mod tests {
 
     #[test]
     fn the_cluster_and_the_hosts_loopback_are_not_outside() {
-        for inside in ["10.244.3.4:80", "10.96.0.1:443", "127.0.0.1:22", "169.254.169.254:80", "0.0.0.0:1", "224.0.0.1:1"] {
+        for inside in [
+            "10.244.3.4:80",
+            "10.96.0.1:443",
+            "127.0.0.1:22",
+            "169.254.169.254:80",
+            "0.0.0.0:1",
+            "224.0.0.1:1",
+        ] {
             assert!(!is_outside(inside.parse().unwrap()), "{inside}");
         }
         for outside in ["93.184.216.34:443", "192.168.1.7:80"] {

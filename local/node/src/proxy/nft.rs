@@ -30,5 +30,8 @@ pub async fn apply(program: &str) -> io::Result<()> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("nft refused the service rules: {}", text.lines().next().unwrap_or("no reason given"))))
+    Err(io::Error::other(format!(
+        "nft refused the service rules: {}",
+        text.lines().next().unwrap_or("no reason given")
+    )))
 }

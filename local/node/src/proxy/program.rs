@@ -26,7 +26,8 @@ pub fn render(table: &Table) -> String {
 }
 
 fn sets(out: &mut String, table: &Table) {
-    let mut hairpin: Vec<Ipv4Addr> = table.ports.iter().flat_map(|p| p.endpoints.iter().map(|e| e.0)).collect();
+    let mut hairpin: Vec<Ipv4Addr> =
+        table.ports.iter().flat_map(|p| p.endpoints.iter().map(|e| e.0)).collect();
     hairpin.sort_unstable();
     hairpin.dedup();
     let pairs: Vec<String> = hairpin.iter().map(|ip| format!("{ip} . {ip}")).collect();
@@ -53,7 +54,8 @@ fn service(out: &mut String, index: usize, port: &Port) {
     if let [(ip, target)] = port.endpoints.as_slice() {
         let _ = writeln!(out, "    meta l4proto {protocol} dnat ip to {ip}:{target}");
     } else {
-        let _ = writeln!(out, "    meta l4proto {protocol} dnat ip to {pick} map {{ {} }}", targets.join(", "));
+        let _ =
+            writeln!(out, "    meta l4proto {protocol} dnat ip to {pick} map {{ {} }}", targets.join(", "));
     }
     out.push_str("  }\n");
 }

@@ -100,8 +100,11 @@ pub fn cluster_ip(service: &Service) -> Option<Ipv4Addr> {
 
 fn service_ports(service: &Service, key: (&str, &str), slices: &[&EndpointSlice]) -> Vec<Port> {
     let (Some(address), Some(spec)) = (cluster_ip(service), service.spec.as_ref()) else { return Vec::new() };
-    let affinity =
-        if spec.session_affinity.as_deref() == Some("ClientIP") { Affinity::ClientIp } else { Affinity::None };
+    let affinity = if spec.session_affinity.as_deref() == Some("ClientIP") {
+        Affinity::ClientIp
+    } else {
+        Affinity::None
+    };
     let mut ports = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Some(protocol) = Protocol::parse(port.protocol.as_deref()) else { continue };
@@ -128,7 +131,8 @@ fn number(port: i32) -> u16 {
 fn endpoints(port: &ServicePort, slices: &[&EndpointSlice]) -> Vec<(Ipv4Addr, u16)> {
     let (mut ready, mut serving) = (Vec::new(), Vec::new());
     for slice in slices {
-        let Some(target) = slice.ports.iter().flatten().find(|p| same_name(p, port)).and_then(|p| p.port) else {
+        let Some(target) = slice.ports.iter().flatten().find(|p| same_name(p, port)).and_then(|p| p.port)
+        else {
             continue;
         };
         for endpoint in slice.endpoints.iter().flatten() {
@@ -160,7 +164,8 @@ mod tests {
     use serde_json::json;
 
     fn service(spec: serde_json::Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"namespace": "default", "name": "web"}, "spec": spec})).unwrap()
+        serde_json::from_value(json!({"metadata": {"namespace": "default", "name": "web"}, "spec": spec}))
+            .unwrap()
     }
 
     fn slice(endpoints: serde_json::Value) -> EndpointSlice {
@@ -174,7 +179,9 @@ mod tests {
 
     #[test]
     fn ready_endpoints_come_first_and_terminating_ones_are_the_last_resort() {
-        let web = service(json!({"clusterIP": "10.96.1.1", "ports": [{"name": "http", "port": 80, "nodePort": 30001}]}));
+        let web = service(
+            json!({"clusterIP": "10.96.1.1", "ports": [{"name": "http", "port": 80, "nodePort": 30001}]}),
+        );
         let both = slice(json!([
             {"addresses": ["10.244.0.3"], "conditions": {"ready": true}},
             {"addresses": ["10.244.0.2"], "conditions": {"ready": false, "serving": true, "terminating": true}}
@@ -182,8 +189,10 @@ mod tests {
         let table = build([&web], [&both]);
         assert_eq!(table.ports[0].endpoints, vec![("10.244.0.3".parse().unwrap(), 8080)]);
         assert_eq!((table.ports[0].port, table.ports[0].node_port), (80, Some(30001)));
-        let last = slice(json!([{"addresses": ["10.244.0.2"], "conditions": {"ready": false, "serving": true}},
-                                {"addresses": ["10.244.0.9"], "conditions": {"ready": false, "serving": false}}]));
+        let last = slice(
+            json!([{"addresses": ["10.244.0.2"], "conditions": {"ready": false, "serving": true}},
+                                {"addresses": ["10.244.0.9"], "conditions": {"ready": false, "serving": false}}]),
+        );
         assert_eq!(build([&web], [&last]).ports[0].endpoints, vec![("10.244.0.2".parse().unwrap(), 8080)]);
     }
 

@@ -3,7 +3,8 @@ use serde_json::json;
 
 fn zone() -> Zone {
     let service = |name: &str, spec: serde_json::Value| -> Service {
-        serde_json::from_value(json!({"metadata": {"namespace": "default", "name": name}, "spec": spec})).unwrap()
+        serde_json::from_value(json!({"metadata": {"namespace": "default", "name": name}, "spec": spec}))
+            .unwrap()
     };
     let slice = |name: &str, endpoints: serde_json::Value| -> EndpointSlice {
         serde_json::from_value(json!({
@@ -58,7 +59,11 @@ fn addresses() {
 #[test]
 fn other_types_of_names_that_exist_are_empty_not_missing() {
     let zone = zone();
-    for name in ["web.default.svc.cluster.local", "db-0.db.default.svc.cluster.local", "10-244-0-9.x.pod.cluster.local"] {
+    for name in [
+        "web.default.svc.cluster.local",
+        "db-0.db.default.svc.cluster.local",
+        "10-244-0-9.x.pod.cluster.local",
+    ] {
         assert_eq!(zone.answer(name, Kind::Other), Answer::Records(vec![]), "{name}");
     }
 }
@@ -73,8 +78,13 @@ fn external_names_are_aliases() {
 fn ports_are_found_by_name() {
     let zone = zone();
     let web = Data::Srv { port: 80, target: "web.default.svc.cluster.local".into() };
-    assert_eq!(zone.answer("_http._tcp.web.default.svc.cluster.local", Kind::Srv), Answer::Records(vec![web]));
-    let Answer::Records(found) = zone.answer("_redis._tcp.db.default.svc.cluster.local", Kind::Srv) else { panic!() };
+    assert_eq!(
+        zone.answer("_http._tcp.web.default.svc.cluster.local", Kind::Srv),
+        Answer::Records(vec![web])
+    );
+    let Answer::Records(found) = zone.answer("_redis._tcp.db.default.svc.cluster.local", Kind::Srv) else {
+        panic!()
+    };
     assert_eq!(found[0], Data::Srv { port: 6379, target: "db-0.db.default.svc.cluster.local".into() });
     assert_eq!(zone.answer("_nope._tcp.web.default.svc.cluster.local", Kind::Srv), Answer::NoSuchName);
 }
@@ -84,7 +94,10 @@ fn addresses_have_names() {
     let zone = zone();
     for (name, expected) in [
         ("4.4.96.10.in-addr.arpa", Answer::Records(vec![Data::Ptr("web.default.svc.cluster.local".into())])),
-        ("7.0.244.10.in-addr.arpa", Answer::Records(vec![Data::Ptr("db-0.db.default.svc.cluster.local".into())])),
+        (
+            "7.0.244.10.in-addr.arpa",
+            Answer::Records(vec![Data::Ptr("db-0.db.default.svc.cluster.local".into())]),
+        ),
         ("77.0.244.10.in-addr.arpa", Answer::NoSuchName),
         ("8.8.8.8.in-addr.arpa", Answer::Outside),
     ] {

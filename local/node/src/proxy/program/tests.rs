@@ -19,7 +19,9 @@ fn the_program_of_three_services() {
     let mut sticky = port("default/sticky", 21, &[(5, 80), (6, 80), (7, 80)]);
     sticky.affinity = Affinity::ClientIp;
     sticky.protocol = Protocol::Udp;
-    let table = Table { ports: vec![many, sticky, port("default/one", 22, &[(7, 81)]), port("default/none", 23, &[])] };
+    let table = Table {
+        ports: vec![many, sticky, port("default/one", 22, &[(7, 81)]), port("default/none", 23, &[])],
+    };
     let golden = include_str!("golden.nft");
     let text = render(&table);
     assert_eq!(text, golden, "render() differs from golden.nft; new text:\n{text}");

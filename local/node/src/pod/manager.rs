@@ -1,0 +1,134 @@
+//! Takes pods from the API: binds new ones to this node and gives each a worker.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::json;
+
+use super::events::Recorder;
+use super::live::Node;
+use super::worker::{self, Message, Sender};
+
+/// The labels of the one node, which a pod's `nodeSelector` must fit.
+pub type Labels = BTreeMap<String, String>;
+
+/// Runs until the task is dropped.
+pub async fn run(node: Arc<Node>, labels: Labels) {
+    let scheduler = Recorder::new(node.client.clone(), "default-scheduler", &node.name);
+    let kubelet = Recorder::new(node.client.clone(), "kubelet", &node.name);
+    let mut manager = Manager { node, labels, scheduler, kubelet, workers: HashMap::new(), listed: HashSet::new() };
+    let api: Api<Pod> = Api::all(manager.node.client.clone());
+    let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => manager.event(event),
+            Err(error) => tracing::debug!(%error, "the watch of pods was interrupted"),
+        }
+    }
+}
+
+struct Manager {
+    node: Arc<Node>,
+    labels: Labels,
+    scheduler: Recorder,
+    kubelet: Recorder,
+    workers: HashMap<String, Sender>,
+    listed: HashSet<String>,
+}
+
+impl Manager {
+    fn event(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => self.listed.clear(),
+            watcher::Event::InitApply(pod) => {
+                self.listed.extend(pod.metadata.uid.clone());
+                self.pod(pod);
+            }
+            watcher::Event::InitDone => {
+                let gone: Vec<String> = self.workers.keys().filter(|uid| !self.listed.contains(*uid)).cloned().collect();
+                gone.iter().for_each(|uid| self.gone(uid));
+            }
+            watcher::Event::Apply(pod) => self.pod(pod),
+            watcher::Event::Delete(pod) => self.gone(pod.metadata.uid.as_deref().unwrap_or_default()),
+        }
+    }
+
+    fn gone(&mut self, uid: &str) {
+        if let Some(worker) = self.workers.remove(uid) {
+            // A worker that has finished is no longer there to hear it.
+            let _ = worker.send(Message::Gone);
+        }
+    }
+
+    fn pod(&mut self, pod: Pod) {
+        let Some(uid) = pod.metadata.uid.clone() else { return };
+        let bound = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).filter(|n| !n.is_empty());
+        match bound {
+            None => self.schedule(&pod),
+            Some(name) if name != self.node.name => {}
+            Some(_) => match self.workers.get(&uid) {
+                Some(worker) => {
+                    let _ = worker.send(Message::Pod(Box::new(pod)));
+                }
+                None => {
+                    let worker = worker::spawn(self.node.clone(), self.kubelet.clone(), pod);
+                    self.workers.insert(uid, worker);
+                }
+            },
+        }
+    }
+
+    /// Binds a pod to the only node there is, if the pod does not exclude it.
+    fn schedule(&self, pod: &Pod) {
+        let meta = &pod.metadata;
+        let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
+        if meta.deletion_timestamp.is_some() {
+            let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &namespace);
+            tokio::spawn(async move { api.delete(&name, &kube::api::DeleteParams::default().grace_period(0)).await });
+            return;
+        }
+        if let Some((key, value)) = misfit(pod, &self.labels) {
+            let text = format!("0/1 nodes are available: the only node has no label {key}={value}.");
+            self.scheduler.post(pod, None, "FailedScheduling", &text);
+            return;
+        }
+        let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &namespace);
+        let (node, scheduler, pod) = (self.node.name.clone(), self.scheduler.clone(), pod.clone());
+        tokio::spawn(async move {
+            let patch = Patch::Merge(json!({"metadata": {"uid": pod.metadata.uid}, "spec": {"nodeName": node}}));
+            match api.patch(&name, &PatchParams::default(), &patch).await {
+                Ok(_) => {
+                    let text = format!("Successfully assigned {namespace}/{name} to {node}");
+                    scheduler.post(&pod, None, "Scheduled", &text);
+                }
+                Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {}
+                Err(error) => tracing::warn!(%error, %name, "a pod was not bound"),
+            }
+        });
+    }
+}
+
+fn misfit<'a>(pod: &'a Pod, labels: &Labels) -> Option<(&'a String, &'a String)> {
+    let selector = pod.spec.as_ref()?.node_selector.as_ref()?;
+    selector.iter().find(|(key, value)| labels.get(*key) != Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_selectors_must_fit() {
+        let labels = Labels::from([("kubernetes.io/os".into(), "linux".into())]);
+        let pod = |selector: serde_json::Value| -> Pod {
+            serde_json::from_value(json!({"spec": {"containers": [], "nodeSelector": selector}})).unwrap()
+        };
+        assert_eq!(misfit(&pod(json!({"kubernetes.io/os": "linux"})), &labels), None);
+        assert!(misfit(&pod(json!({"disk": "ssd"})), &labels).is_some());
+    }
+}
