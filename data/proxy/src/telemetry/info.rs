@@ -1,20 +1,22 @@
 //! What is known of one request or TCP session, gathered while it lives and read when it is logged and counted.
 
+mod cluster;
+mod tls;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use meltemi_proto::envoy::config::cluster::v3::Cluster;
-use meltemi_proto::google::protobuf::value::Kind;
-use meltemi_proto::structs;
 use tokio::time::Instant;
 
 use super::flags::Flags;
 use super::istio::peer::Peer;
 use crate::base::address::Address;
 use crate::base::head::RequestHead;
+pub use cluster::{ClusterTags, ServiceTags};
+pub use tls::{CertificateInfo, TlsInfo};
 
 /// The protocol spoken, with the names that Envoy logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,52 +52,6 @@ impl From<http::Version> for Protocol {
             _ => Protocol::Http11,
         }
     }
-}
-
-/// What a finished TLS handshake established, on either side of the proxy.
-#[derive(Clone, Debug, Default)]
-pub struct TlsInfo {
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub version: &'static str,
-    /// The suite's standard name, e.g. `TLS_AES_128_GCM_SHA256`.
-    pub cipher: &'static str,
-    /// The negotiated ALPN protocol.
-    pub alpn: Option<Arc<str>>,
-    /// The peer's certificate; absent when it presented none.
-    pub peer: Option<Arc<CertificateInfo>>,
-    /// Our own certificate; absent when we presented none.
-    pub local: Option<Arc<CertificateInfo>>,
-}
-
-impl TlsInfo {
-    /// The peer's first URI SAN: its SPIFFE identity.
-    pub fn peer_principal(&self) -> Option<&str> {
-        self.peer.as_ref()?.uri_sans.first().map(AsRef::as_ref)
-    }
-
-    /// Our own first URI SAN.
-    pub fn local_principal(&self) -> Option<&str> {
-        self.local.as_ref()?.uri_sans.first().map(AsRef::as_ref)
-    }
-}
-
-/// The parts of a certificate that are logged or matched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CertificateInfo {
-    /// Subject in RFC 2253 form; empty when the certificate has none.
-    pub subject: Arc<str>,
-    /// Issuer in RFC 2253 form.
-    pub issuer: Arc<str>,
-    /// Serial number as lower-case hexadecimal.
-    pub serial: Arc<str>,
-    /// SHA-256 of the DER form as lower-case hexadecimal.
-    pub sha256: Arc<str>,
-    /// URI subject alternative names.
-    pub uri_sans: Vec<Arc<str>>,
-    /// DNS subject alternative names.
-    pub dns_sans: Vec<Arc<str>>,
-    /// Start and end of validity.
-    pub validity: Option<(SystemTime, SystemTime)>,
 }
 
 /// What all requests of one downstream connection share. Made when its filter chain is chosen.
@@ -145,49 +101,6 @@ impl ConnectionInfo {
             peer: None,
         }
     }
-}
-
-/// What telemetry needs of a cluster, compiled with it: its name and the service it stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterTags {
-    /// The cluster's name (`%UPSTREAM_CLUSTER_RAW%`).
-    pub name: Arc<str>,
-    /// The name for statistics and `%UPSTREAM_CLUSTER%`: `alt_stat_name` if given.
-    pub observability_name: Arc<str>,
-    /// `metadata.filter_metadata.istio.services[0]`.
-    pub service: Option<ServiceTags>,
-}
-
-/// A service as Istio's cluster metadata names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServiceTags {
-    /// `reviews.default.svc.cluster.local`
-    pub host: Arc<str>,
-    /// `reviews`
-    pub name: Arc<str>,
-    /// `default`
-    pub namespace: Arc<str>,
-}
-
-impl ClusterTags {
-    /// Reads a cluster's name and metadata.
-    pub fn compile(cluster: &Cluster) -> Self {
-        let name: Arc<str> = cluster.name.as_str().into();
-        let observability_name = if cluster.alt_stat_name.is_empty() {
-            name.clone()
-        } else {
-            cluster.alt_stat_name.as_str().into()
-        };
-        ClusterTags { name, observability_name, service: service(cluster) }
-    }
-}
-
-fn service(cluster: &Cluster) -> Option<ServiceTags> {
-    let istio = cluster.metadata.as_ref()?.filter_metadata.get("istio")?;
-    let Some(Kind::ListValue(services)) = &istio.fields.get("services")?.kind else { return None };
-    let Some(Kind::StructValue(first)) = &services.values.first()?.kind else { return None };
-    let field = |key: &str| structs::string(first, key).unwrap_or_default().into();
-    Some(ServiceTags { host: field("host"), name: field("name"), namespace: field("namespace") })
 }
 
 /// Moments of a request, as far as they were reached.

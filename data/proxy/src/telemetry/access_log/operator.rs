@@ -1,8 +1,7 @@
 //! Command operators: one value of a log line each.
 
-use std::fmt::Display;
-use std::io::Write;
-use std::net::IpAddr;
+mod value;
+
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -10,10 +9,10 @@ use http::HeaderMap;
 use super::duration::{Moment, Span};
 use super::time::TimeFormat;
 use super::tls::TlsField;
-use crate::base::address::Address;
 use crate::base::head::HeaderKey;
 use crate::base::reject::{At, Compiled, Reject};
 use crate::telemetry::info::{LogContext, TlsInfo};
+use value::{Bytes, GrpcFormat, Shape, Side, display, number, text};
 
 /// A compiled operator.
 #[derive(Clone, Debug)]
@@ -53,65 +52,6 @@ pub(super) enum Operator {
     DownstreamTls(TlsField),
     UpstreamTls(TlsField),
 }
-
-/// Which byte count.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Bytes {
-    Received,
-    Sent,
-    WireReceived,
-    WireSent,
-    UpstreamWireReceived,
-    UpstreamWireSent,
-}
-
-/// Which address.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Side {
-    DownstreamLocal,
-    DownstreamDirectLocal,
-    DownstreamRemote,
-    DownstreamDirectRemote,
-    UpstreamLocal,
-    UpstreamRemote,
-}
-
-/// Which part of an address.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
-    Whole,
-    WithoutPort,
-    Port,
-}
-
-/// How a gRPC status is written.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum GrpcFormat {
-    Camel,
-    Snake,
-    Number,
-}
-
-/// Names of gRPC's status codes, as Envoy writes them.
-const GRPC: [(&str, &str); 17] = [
-    ("OK", "OK"),
-    ("Canceled", "CANCELLED"),
-    ("Unknown", "UNKNOWN"),
-    ("InvalidArgument", "INVALID_ARGUMENT"),
-    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
-    ("NotFound", "NOT_FOUND"),
-    ("AlreadyExists", "ALREADY_EXISTS"),
-    ("PermissionDenied", "PERMISSION_DENIED"),
-    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
-    ("FailedPrecondition", "FAILED_PRECONDITION"),
-    ("Aborted", "ABORTED"),
-    ("OutOfRange", "OUT_OF_RANGE"),
-    ("Unimplemented", "UNIMPLEMENTED"),
-    ("Internal", "INTERNAL"),
-    ("Unavailable", "UNAVAILABLE"),
-    ("DataLoss", "DATA_LOSS"),
-    ("Unauthenticated", "UNAUTHENTICATED"),
-];
 
 impl Operator {
     /// Compiles an operator by its name.
@@ -340,78 +280,9 @@ fn address(name: &str) -> Option<Operator> {
     Some(Operator::Address(side, shape))
 }
 
-impl Bytes {
-    fn of(self, context: &LogContext<'_>) -> u64 {
-        let bytes = &context.info.bytes;
-        match self {
-            Bytes::Received => bytes.received,
-            Bytes::Sent => bytes.sent,
-            Bytes::WireReceived => bytes.wire_received,
-            Bytes::WireSent => bytes.wire_sent,
-            Bytes::UpstreamWireReceived => bytes.upstream_wire_received,
-            Bytes::UpstreamWireSent => bytes.upstream_wire_sent,
-        }
-    }
-}
-
-impl Side {
-    fn of<'a>(self, context: &LogContext<'a>) -> Option<&'a Address> {
-        let connection = &context.info.connection;
-        match self {
-            Side::DownstreamLocal => Some(&connection.local),
-            Side::DownstreamDirectLocal => Some(&connection.direct_local),
-            Side::DownstreamRemote => Some(&connection.remote),
-            Side::DownstreamDirectRemote => Some(&connection.direct_remote),
-            Side::UpstreamLocal => context.info.upstream.local.as_ref(),
-            Side::UpstreamRemote => context.info.upstream.host.as_ref(),
-        }
-    }
-}
-
-impl Shape {
-    fn write(self, out: &mut Vec<u8>, address: &Address) -> bool {
-        let ip: Option<IpAddr> = address.ip().map(|socket| socket.ip());
-        match self {
-            Shape::Whole => display(out, Some(address)),
-            Shape::WithoutPort => match ip {
-                Some(ip) => display(out, Some(ip)),
-                None => display(out, Some(address)),
-            },
-            Shape::Port => address.ip().is_some_and(|socket| number(out, socket.port())),
-        }
-    }
-}
-
-impl GrpcFormat {
-    fn write(self, out: &mut Vec<u8>, status: u32) -> bool {
-        let names = usize::try_from(status).ok().and_then(|status| GRPC.get(status));
-        match (self, names) {
-            (GrpcFormat::Camel, Some(names)) => text(out, Some(names.0)),
-            (GrpcFormat::Snake, Some(names)) => text(out, Some(names.1)),
-            _ => number(out, status),
-        }
-    }
-}
-
 fn hostname() -> Arc<str> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().into()
-}
-
-fn text(out: &mut Vec<u8>, value: Option<&str>) -> bool {
-    let value = value.unwrap_or_default();
-    out.extend_from_slice(value.as_bytes());
-    !value.is_empty()
-}
-
-fn number(out: &mut Vec<u8>, value: impl itoa::Integer) -> bool {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    true
-}
-
-fn display(out: &mut Vec<u8>, value: Option<impl Display>) -> bool {
-    // Writing to memory does not fail.
-    value.is_some_and(|value| write!(out, "{value}").is_ok())
 }
 
 fn field(out: &mut Vec<u8>, headers: Option<&HeaderMap>, key: &HeaderKey, other: Option<&HeaderKey>) -> bool {

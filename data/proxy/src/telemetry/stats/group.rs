@@ -95,7 +95,9 @@ impl Group {
         for index in 0..names.len() {
             let (name, kind) = names.get(index);
             if kind == Kind::Histogram {
-                let bounds = settings.buckets(&join(&prefix, &name));
+                // Users name Istio's histograms by their namespace.
+                let custom = if labels.is_empty() { "" } else { "istiocustom." };
+                let bounds = settings.buckets(&format!("{custom}{prefix}{name}"));
                 histograms.push((width, bounds.clone()));
                 width += bounds.len() + 2;
             }
