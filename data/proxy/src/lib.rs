@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod base;
 pub mod failure;
+pub mod feed;
 pub mod filters;
 pub mod http;
 pub mod listener;

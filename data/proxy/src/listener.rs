@@ -5,6 +5,7 @@ pub mod chain;
 pub mod compile;
 pub mod inspect;
 pub mod table;
+pub mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;

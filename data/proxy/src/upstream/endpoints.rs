@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use meltemi_proto::envoy::config::core::v3::HealthStatus;
+use meltemi_proto::envoy::config::core::v3::{HealthStatus, Metadata};
 use meltemi_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use meltemi_proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use meltemi_proto::envoy::config::endpoint::v3::{LbEndpoint, LocalityLbEndpoints};
+use meltemi_proto::google::protobuf::value::Kind;
 
 use super::balance::Balance;
 use super::host::{Health, Host, Locality};
@@ -14,6 +15,7 @@ use super::transport::Transports;
 use crate::base::address::{Address, Target};
 use crate::base::duration::u32_or;
 use crate::base::reject::{At, Compiled, Reject, each, required};
+use crate::telemetry::istio::peer::Peer;
 
 /// Largest number of endpoints of one cluster.
 const MOST_ENDPOINTS: usize = 100_000;
@@ -34,7 +36,7 @@ struct HostValues {
     health: Health,
     locality: Arc<Locality>,
     priority: u32,
-    metadata: Option<Arc<meltemi_proto::envoy::config::core::v3::Metadata>>,
+    metadata: Option<Arc<Metadata>>,
 }
 
 /// The compiled assignment.
@@ -182,9 +184,18 @@ impl Endpoint {
             locality: values.locality,
             priority: values.priority,
             transport: transports.choose(values.metadata.as_deref()),
+            peer: values.metadata.as_deref().and_then(peer),
             metadata: values.metadata,
             ..Host::new(address)
         }
+    }
+}
+
+/// The workload behind an endpoint, from Istio's endpoint metadata.
+fn peer(metadata: &Metadata) -> Option<Arc<Peer>> {
+    match metadata.filter_metadata.get("istio")?.fields.get("workload")?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(Arc::new(Peer::of_endpoint(text))),
+        _ => None,
     }
 }
 

@@ -1,0 +1,218 @@
+//! A worker: one thread with its own runtime, listening sockets and upstream connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::accept::{Shared, handle};
+use super::table::SharedTable;
+use crate::base::address::Address;
+use crate::net::socket::{BindOptions, is_taken, listen, listen_unix};
+use crate::net::stream::Stream;
+use crate::telemetry::stats::enter_worker;
+use crate::upstream::pool::Pools;
+
+/// A listening socket of one worker.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A Unix domain socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+enum Command {
+    Serve(Address, Socket),
+    Unbind(Address),
+}
+
+/// All workers, as the control thread commands them. Dropping it ends them.
+#[derive(Default)]
+pub struct Workers {
+    commands: Vec<mpsc::UnboundedSender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Sockets that are bound, one for each worker, and not yet served.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address, with the port the system chose where none was given.
+    pub address: Address,
+    sockets: Vec<Socket>,
+}
+
+impl Workers {
+    /// Starts `count` workers that read `table`.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn start(count: usize, table: &SharedTable) -> io::Result<Self> {
+        let mut workers = Self::default();
+        for index in 0..count {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let table = Arc::clone(table);
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || run(index, receiver, table))?;
+            workers.commands.push(sender);
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+
+    /// Binds an address for every worker.
+    ///
+    /// # Errors
+    /// When it is taken, not ours, or forbidden.
+    pub fn bind(&self, address: &Address, options: BindOptions) -> io::Result<Bound> {
+        let count = self.commands.len().max(1);
+        match address {
+            Address::Ip(addr) => bind_tcp(*addr, options, count),
+            Address::Pipe(path) => {
+                let first = listen_unix(path)?;
+                let more: io::Result<Vec<_>> = (1..count).map(|_| first.try_clone()).collect();
+                let sockets = more?.into_iter().chain([first]).map(Socket::Unix).collect();
+                Ok(Bound { address: address.clone(), sockets })
+            }
+        }
+    }
+
+    /// Begins to accept connections.
+    pub fn serve(&self, bound: Bound) {
+        for (sender, socket) in self.commands.iter().zip(bound.sockets) {
+            let _ = sender.send(Command::Serve(bound.address.clone(), socket));
+        }
+    }
+
+    /// Closes the sockets at an address; connections stay.
+    pub fn unbind(&self, address: &Address) {
+        for sender in &self.commands {
+            let _ = sender.send(Command::Unbind(address.clone()));
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.commands.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bind_tcp(addr: SocketAddr, options: BindOptions, count: usize) -> io::Result<Bound> {
+    if is_taken(addr) {
+        let reason = "the address is in use by another process";
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, reason));
+    }
+    let first = listen(addr, options)?;
+    let actual = first.local_addr()?;
+    let mut sockets = vec![Socket::Tcp(first)];
+    for _ in 1..count {
+        sockets.push(Socket::Tcp(listen(actual, options)?));
+    }
+    Ok(Bound { address: Address::Ip(actual), sockets })
+}
+
+fn run(index: usize, mut commands: mpsc::UnboundedReceiver<Command>, table: SharedTable) {
+    enter_worker(index);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return warn!(%error, index, "worker has no runtime"),
+    };
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let shared = Shared { table, pools: Rc::new(Pools::default()) };
+        tokio::task::spawn_local(sweep(shared.pools.clone()));
+        let mut sockets: HashMap<Address, CancellationToken> = HashMap::new();
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Serve(address, socket) => {
+                    let stop = CancellationToken::new();
+                    if let Some(old) = sockets.insert(address.clone(), stop.clone()) {
+                        old.cancel();
+                    }
+                    tokio::task::spawn_local(accept(socket, address, shared.clone(), stop));
+                }
+                Command::Unbind(address) => {
+                    if let Some(stop) = sockets.remove(&address) {
+                        stop.cancel();
+                    }
+                }
+            }
+        }
+    });
+}
+
+async fn sweep(pools: Rc<Pools>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        pools.sweep();
+    }
+}
+
+async fn accept(socket: Socket, address: Address, shared: Shared, stop: CancellationToken) {
+    let accepting = async {
+        match socket {
+            Socket::Tcp(socket) => match TcpListener::from_std(socket) {
+                Ok(listener) => accept_tcp(&listener, &address, &shared).await,
+                Err(error) => warn!(%error, %address, "socket cannot be served"),
+            },
+            Socket::Unix(socket) => match UnixListener::from_std(socket) {
+                Ok(listener) => accept_unix(&listener, &address, &shared).await,
+                Err(error) => warn!(%error, %address, "socket cannot be served"),
+            },
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accepting => {}
+    }
+}
+
+async fn accept_tcp(listener: &TcpListener, address: &Address, shared: &Shared) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                arrived(Stream::Tcp(stream), address, shared);
+            }
+            Err(error) => pause(&error, address).await,
+        }
+    }
+}
+
+async fn accept_unix(listener: &UnixListener, address: &Address, shared: &Shared) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => arrived(Stream::Unix(stream), address, shared),
+            Err(error) => pause(&error, address).await,
+        }
+    }
+}
+
+fn arrived(stream: Stream, address: &Address, shared: &Shared) {
+    let (address, shared) = (address.clone(), shared.clone());
+    tokio::task::spawn_local(async move { handle(stream, &address, shared).await });
+}
+
+/// Out of descriptors, or the client was gone at once: neither ends the listener.
+async fn pause(error: &io::Error, address: &Address) {
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        warn!(%error, %address, "connection was not accepted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
