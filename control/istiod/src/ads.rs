@@ -9,14 +9,15 @@ use meltemi_identity::SpiffeId;
 use meltemi_mesh::{ProxyIdentity, ProxyKind, ProxyView, impact};
 use meltemi_proto::envoy::config::core::v3::Node;
 use meltemi_proto::node::{NodeId, NodeKind, NodeMetadata};
+use meltemi_proto::type_url;
 use meltemi_xds::server::{Handler, Session, StreamInfo};
 use meltemi_xds::{ResourceSet, Subscription};
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::authenticate::Authenticator;
-use crate::connections::{Arrival, Registered};
-use crate::hub::{Handle, Published, Push};
+use crate::connections::{Arrival, Inbox, Registered};
+use crate::hub::{Handle, Published};
 use crate::metrics::{Metrics, type_label};
 use crate::peer::PeerInfo;
 use crate::resources::Cache;
@@ -154,10 +155,14 @@ fn jitter(id: u64) -> f64 {
 
 impl ProxySession {
     /// Takes pushes in: the types of resources that may be different now.
-    fn advance(&mut self, pushes: &[Arc<Push>]) -> BTreeSet<&'static str> {
+    fn advance(&mut self, inbox: &Inbox) -> BTreeSet<&'static str> {
         let mut types = BTreeSet::new();
-        let Some(last) = pushes.last() else { return types };
-        for push in pushes.iter().filter(|push| push.now.version > self.now.version) {
+        let Some(last) = inbox.pushes.last() else { return types };
+        if inbox.overflown {
+            types.extend(type_url::PUSH_ORDER);
+            self.since = Some(last.since);
+        }
+        for push in inbox.pushes.iter().filter(|push| push.now.version > self.now.version) {
             types.extend(impact(&push.changes, &self.view, &push.now.snapshot));
             self.since = self.since.or(Some(push.since));
         }
@@ -183,12 +188,12 @@ impl Session for ProxySession {
 
     async fn changed(&mut self) -> Option<Vec<&'static str>> {
         loop {
-            let pushes = tokio::select! {
-                pushes = self.connection.pushes() => pushes?,
+            let inbox = tokio::select! {
+                inbox = self.connection.pushes() => inbox?,
                 () = tokio::time::sleep_until(self.expires) => return None,
             };
             self.since = None;
-            let types = self.advance(&pushes);
+            let types = self.advance(&inbox);
             if !types.is_empty() {
                 if let Some(since) = self.since {
                     self.metrics.queue_time.observe(since.elapsed().as_secs_f64());

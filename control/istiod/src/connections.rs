@@ -50,9 +50,31 @@ pub struct Connection {
     pub delta: bool,
     types: Mutex<BTreeMap<String, TypeState>>,
     view: Mutex<Option<Arc<ProxyView>>>,
-    inbox: Mutex<Vec<Arc<Push>>>,
+    inbox: Mutex<Inbox>,
     wake: Notify,
     close: CancellationToken,
+}
+
+/// Pushes that a proxy has not been served yet.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// In order; the last is what to serve now.
+    pub pushes: Vec<Arc<Push>>,
+    /// There were too many to keep: everything may be different.
+    pub overflown: bool,
+}
+
+/// A proxy that does not take its pushes must not make us keep every snapshot there ever was.
+const MOST_WAITING: usize = 16;
+
+impl Inbox {
+    fn put(&mut self, push: Arc<Push>) {
+        if self.pushes.len() >= MOST_WAITING {
+            self.pushes.clear();
+            self.overflown = true;
+        }
+        self.pushes.push(push);
+    }
 }
 
 /// Who connects.
@@ -119,15 +141,15 @@ impl Connection {
     }
 
     fn deliver(&self, push: Arc<Push>) {
-        self.inbox.lock().push(push);
+        self.inbox.lock().put(push);
         self.wake.notify_one();
     }
 
     /// Waits for pushes; `None` when the connection is to be closed.
-    pub async fn pushes(&self) -> Option<Vec<Arc<Push>>> {
+    pub async fn pushes(&self) -> Option<Inbox> {
         loop {
             let waiting = std::mem::take(&mut *self.inbox.lock());
-            if !waiting.is_empty() {
+            if !waiting.pushes.is_empty() {
                 return Some(waiting);
             }
             tokio::select! {
@@ -206,5 +228,30 @@ impl Connections {
         for connection in self.all.lock().values() {
             connection.deliver(push.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meltemi_mesh::{ChangeSet, Snapshot};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::hub::Published;
+
+    fn push(version: u64) -> Arc<Push> {
+        let now = Published { version, snapshot: Arc::new(Snapshot::default()) };
+        Arc::new(Push { now, changes: ChangeSet::default(), since: Instant::now() })
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_takes_nothing_keeps_only_the_newest_push() {
+        let mut inbox = Inbox::default();
+        for version in 0..=MOST_WAITING as u64 {
+            inbox.put(push(version));
+        }
+        assert!(inbox.overflown);
+        let versions: Vec<u64> = inbox.pushes.iter().map(|push| push.now.version).collect();
+        assert_eq!(versions, [MOST_WAITING as u64]);
     }
 }

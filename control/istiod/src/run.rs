@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::StreamExt;
 use meltemi_identity::authority::Authority;
 use meltemi_mesh::{Settings as MeshSettings, World};
 use meltemi_process::readiness::Readiness;
 use meltemi_process::shutdown::Shutdown;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::TaskTracker;
 
 use crate::authenticate::Authenticator;
@@ -92,7 +94,7 @@ pub(crate) struct Istiod {
 
 impl Istiod {
     /// Starts everything; returns once all servers listen. Readiness comes with the first snapshot.
-    async fn start(
+    pub(crate) async fn start(
         options: Options,
         client: kube::Client,
         listeners: Listeners,
@@ -259,17 +261,21 @@ async fn load_settings(
     }
 }
 
-async fn keep_roots(roots: RootConfigMaps, mut news: mpsc::UnboundedReceiver<News>, shutdown: Shutdown) {
-    loop {
-        let next = tokio::select! {
-            () = shutdown.requested() => return,
-            next = news.recv() => next,
-        };
-        match next {
-            Some(News::Namespace(namespace)) => roots.ensure(&namespace).await,
-            Some(_) => {}
-            None => return,
+/// So many namespaces are written at once.
+const NAMESPACES_AT_ONCE: usize = 8;
+
+async fn keep_roots(roots: RootConfigMaps, news: mpsc::UnboundedReceiver<News>, shutdown: Shutdown) {
+    let written = UnboundedReceiverStream::new(news).for_each_concurrent(NAMESPACES_AT_ONCE, |news| {
+        let roots = roots.clone();
+        async move {
+            if let News::Namespace(namespace) = news {
+                roots.ensure(&namespace).await;
+            }
         }
+    });
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = written => {}
     }
 }
 

@@ -4,6 +4,7 @@ mod ads;
 mod isolation;
 mod proxy;
 mod tls;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

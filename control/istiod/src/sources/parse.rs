@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DynamicObject;
-use meltemi_config::{AnyObject, FieldError, Kind};
+use meltemi_config::{AnyObject, FieldError, Kind, Severity};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -37,10 +37,20 @@ pub fn read(kind: Kind, mut object: DynamicObject) -> (Option<AnyObject>, Option
         refused,
     };
     match parse(kind, &object) {
+        // It was stored while nobody validated, or by another version.
+        Ok((parsed, _)) if !broken_rules(&parsed).is_empty() => {
+            (None, Some(problem(broken_rules(&parsed), true)))
+        }
         Ok((parsed, unknown)) if unknown.is_empty() => (Some(parsed), None),
         Ok((parsed, unknown)) => (Some(parsed), Some(problem(unknown, false))),
         Err(errors) => (None, Some(problem(errors, true))),
     }
+}
+
+fn broken_rules(object: &AnyObject) -> Vec<FieldError> {
+    let found = meltemi_config::validate(object).into_iter();
+    let errors = found.filter(|found| found.severity == Severity::Error);
+    errors.map(|found| FieldError { path: found.path, message: found.message, hint: found.cure }).collect()
 }
 
 fn parse(kind: Kind, object: &DynamicObject) -> Result<(AnyObject, Vec<FieldError>), Vec<FieldError>> {
