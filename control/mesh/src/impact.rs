@@ -43,7 +43,7 @@ fn one(touched: &Touched, view: &ProxyView, snapshot: &Snapshot) -> &'static [&'
                 view.scope.sees(export_to, namespace, hostname)
                     || (export_to.allows(own) && routed(view, snapshot, hostname))
             };
-            if seen || namespace == own { &TRAFFIC } else { &[] }
+            if seen || namespace == own { traffic(view) } else { &[] }
         }
         Touched::Endpoints { hostname, namespace, export_to, beyond_eds } => {
             let seen =
@@ -69,7 +69,7 @@ fn one(touched: &Touched, view: &ProxyView, snapshot: &Snapshot) -> &'static [&'
         }
         Touched::DestinationRule { export_to, .. } => {
             if export_to.allows(own) {
-                &TRAFFIC
+                traffic(view)
             } else {
                 &[]
             }
@@ -91,6 +91,11 @@ fn one(touched: &Touched, view: &ProxyView, snapshot: &Snapshot) -> &'static [&'
             if view.is_router() && namespace == own { &[SECRET] } else { &[] }
         }
     }
+}
+
+/// Gateways use secrets that DestinationRules of visible services name.
+fn traffic(view: &ProxyView) -> &'static [&'static str] {
+    if view.is_router() { &ALL } else { &TRAFFIC }
 }
 
 fn in_reach(
