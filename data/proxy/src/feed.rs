@@ -7,7 +7,7 @@ pub mod connect;
 pub mod listeners;
 pub mod registry;
 pub mod secrets;
-mod update;
+pub(crate) mod update;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

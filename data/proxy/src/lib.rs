@@ -9,6 +9,7 @@
 
 pub mod admin;
 pub mod base;
+pub mod engine;
 pub mod failure;
 pub mod feed;
 pub mod filters;
