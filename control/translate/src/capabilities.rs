@@ -27,11 +27,8 @@ impl Capabilities {
                 "envoy.filters.http.peer_metadata",
                 "io.istio.http.peer_metadata.Config",
             ]),
-            // `istio.metadata_exchange` is also what Istio calls the HTTP filter, so it does not count here.
-            tcp_metadata: any(&[
-                "envoy.filters.network.metadata_exchange",
-                "envoy.tcp.metadataexchange.config.MetadataExchange",
-            ]),
+            // By name only: a proxy may accept the configuration and yet not speak the protocol.
+            tcp_metadata: any(&["envoy.filters.network.metadata_exchange"]),
             alpn: any(&["istio.alpn", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"]),
             stats: any(&["istio.stats", "stats.PluginConfig"]),
             grpc_stats: any(&[

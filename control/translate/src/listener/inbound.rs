@@ -17,11 +17,12 @@ use crate::{names, tls, wire};
 
 /// What a port of the workload is for the chains that serve it.
 struct Served<'a> {
-    /// `None` for the chains of all ports that no service names.
+    /// `None` for all ports that nothing else names.
     port: Option<u16>,
     name: String,
     cluster: String,
     protocol: Protocol,
+    /// The service port behind it; `None` when no service names the port.
     target: Option<&'a Target>,
 }
 
@@ -42,31 +43,39 @@ pub(super) fn listener(snapshot: &Snapshot, view: &ProxyView) -> Listener {
     let mut listener =
         super::base(names::VIRTUAL_INBOUND.to_owned(), ip, ports::INBOUND, TrafficDirection::Inbound);
     listener.filter_chains.push(black_hole(snapshot, view));
-    let rest = Served {
-        port: None,
-        name: "virtualInbound".to_owned(),
-        cluster: names::INBOUND_PASSTHROUGH.to_owned(),
-        protocol: Protocol::Auto,
-        target: None,
-    };
-    listener.filter_chains.extend(chains(snapshot, view, &rest, view.peer.default));
+    listener.filter_chains.extend(chains(snapshot, view, &unserved(None), view.peer.default));
     for (port, served) in &served {
         listener.filter_chains.extend(chains(snapshot, view, served, view.peer.mode(*port)));
     }
-    let silent: Vec<u16> = served
-        .values()
-        .filter(|s| !s.protocol.is_http() && s.protocol != Protocol::Auto)
-        .filter_map(|s| s.port)
-        .collect();
+    // A mode set for a port holds whether or not a service names the port.
+    for (port, mode) in view.peer.ports.iter().filter(|(port, _)| !served.contains_key(port)) {
+        listener.filter_chains.extend(chains(snapshot, view, &unserved(Some(*port)), *mode));
+    }
+    // Where nothing is to be found out, nobody waits for the client's first bytes: the server may speak first.
+    let declared = served.iter().filter(|(_, s)| s.protocol != Protocol::Auto).map(|(port, _)| *port);
+    let declared: Vec<u16> = declared.collect();
+    let plain: Vec<u16> =
+        declared.iter().copied().filter(|port| view.peer.mode(*port) == MtlsMode::Disable).collect();
     listener.listener_filters = vec![
         inspectors::original_destination(),
-        inspectors::tls(),
-        inspectors::except_ports(inspectors::http(), &silent),
+        inspectors::except_ports(inspectors::tls(), &plain),
+        inspectors::except_ports(inspectors::http(), &declared),
     ];
     let timeout = snapshot.settings.mesh.protocol_detection_timeout.unwrap_or_default();
     inspectors::patient(&mut listener, timeout.to_std());
     listener.access_log = access_log::unmatched(snapshot, view, true);
     listener
+}
+
+/// A port that no service names, or all of them.
+fn unserved(port: Option<u16>) -> Served<'static> {
+    Served {
+        port,
+        name: names::VIRTUAL_INBOUND.to_owned(),
+        cluster: names::INBOUND_PASSTHROUGH.to_owned(),
+        protocol: Protocol::Auto,
+        target: None,
+    }
 }
 
 /// Connections to the listener's own port would come back for ever.
@@ -132,10 +141,9 @@ fn chains(snapshot: &Snapshot, view: &ProxyView, served: &Served<'_>, mode: Mtls
     let one = |way: Way| {
         let mut matches = looks_like(way.transport, &way.applications);
         matches.destination_port = served.port.and_then(|port| wire::u32(port.into()));
-        let name = match (served.port, way.http) {
-            (Some(_), _) => served.name.clone(),
+        let name = match (served.target, way.http) {
             (None, true) => "virtualInbound-catchall-http".to_owned(),
-            (None, false) => "virtualInbound".to_owned(),
+            _ => served.name.clone(),
         };
         FilterChain {
             filter_chain_match: Some(matches),
@@ -157,8 +165,8 @@ fn filters(
     if !http {
         return tcp::filters(snapshot, view, Side::Inbound, &served.cluster);
     }
-    let prefix = match served.port {
-        Some(port) => format!("inbound_{}_{port}", super::wildcard(view)),
+    let prefix = match served.target {
+        Some(target) => format!("inbound_{}_{}", super::wildcard(view), target.workload_port),
         None => names::INBOUND_PASSTHROUGH.to_owned(),
     };
     let routes = Routes::Inline(Box::new(inbound_route(&served.cluster, served.target)));
