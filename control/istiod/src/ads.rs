@@ -132,8 +132,12 @@ fn addresses(id: &NodeId, metadata: &NodeMetadata) -> Vec<IpAddr> {
     ips
 }
 
+/// What a proxy has, by the names of its extensions and by the messages that configure them.
 fn extensions(node: &Node) -> BTreeSet<String> {
-    node.extensions.iter().map(|extension| extension.name.clone()).collect()
+    let names = node.extensions.iter().map(|extension| extension.name.as_str());
+    let types = node.extensions.iter().flat_map(|extension| &extension.type_urls);
+    let all = names.chain(types.map(|url| meltemi_proto::any::message_name(url)));
+    all.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// One proxy's stream.
@@ -180,6 +184,11 @@ impl ProxySession {
 #[tonic::async_trait]
 impl Session for ProxySession {
     fn resources(&mut self, type_url: &str, subscription: &Subscription) -> ResourceSet {
+        self.connection.note(type_url, |state| {
+            if state.subscription.as_ref() != Some(subscription) {
+                state.subscription = Some(subscription.clone());
+            }
+        });
         let started = Instant::now();
         let set = self.cache.resources(type_url, &self.now, &self.view, subscription);
         self.metrics.push_time.observe(started.elapsed().as_secs_f64());

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use meltemi_mesh::{ProxyIdentity, ProxyView};
+use meltemi_xds::Subscription;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ pub struct TypeState {
     pub resources: usize,
     /// Bytes of the last response.
     pub bytes: usize,
+    /// What the proxy asked for.
+    pub subscription: Option<Subscription>,
 }
 
 /// One connected proxy.
@@ -129,6 +132,11 @@ impl Connection {
             Some(state) => change(state),
             None => change(types.entry(type_url.to_owned()).or_default()),
         }
+    }
+
+    /// What it asked for of a type; nothing if it never asked.
+    pub fn subscription(&self, type_url: &str) -> Option<Subscription> {
+        self.types.lock().get(type_url)?.subscription.clone()
     }
 
     /// The view that it was last served from.

@@ -2,7 +2,7 @@
 
 mod ads;
 mod isolation;
-mod proxy;
+pub mod proxy;
 mod tls;
 mod whole;
 

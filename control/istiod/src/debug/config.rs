@@ -1,5 +1,7 @@
 //! Configuration: what users wrote, what is in force, what proxies get.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -30,7 +32,7 @@ pub struct Which {
     proxy_id: Option<String>,
 }
 
-/// Envoy's `/config_dump`, as the proxy would show it if it had taken everything.
+/// Envoy's `/config_dump`, as the proxy would show it if it had taken everything that it asked for.
 pub async fn dump(
     State(debug): State<Debug>,
     Query(which): Query<Which>,
@@ -40,14 +42,19 @@ pub async fn dump(
     let Some(proxy) = which.proxy_id else {
         return Err((StatusCode::BAD_REQUEST, "say which proxy: ?proxyID=POD.NAMESPACE\n".to_owned()));
     };
-    let found = debug.hub.connections.find(&proxy).and_then(|connection| connection.view());
-    let Some(view) = found else {
+    let found = debug.hub.connections.find(&proxy);
+    let Some((connection, view)) =
+        found.and_then(|connection| Some((connection.clone(), connection.view()?)))
+    else {
         let message = format!("no proxy {proxy} is connected to this istiod; see /debug/connections\n");
         return Err((StatusCode::NOT_FOUND, message));
     };
-    let all = |type_url| debug.cache.resources(type_url, &current, &view, &Subscription::Wildcard);
-    let (clusters, listeners) = (all(type_url::CLUSTER), all(type_url::LISTENER));
-    let (routes, endpoints) = (all(type_url::ROUTE), all(type_url::ENDPOINT));
+    let asked = |type_url| {
+        let subscription = connection.subscription(type_url).unwrap_or(Subscription::Names(BTreeSet::new()));
+        debug.cache.resources(type_url, &current, &view, &subscription)
+    };
+    let (clusters, listeners) = (asked(type_url::CLUSTER), asked(type_url::LISTENER));
+    let (routes, endpoints) = (asked(type_url::ROUTE), asked(type_url::ENDPOINT));
     Ok(Json(json!({"configs": [
         section("ClustersConfigDump", &[("dynamic_active_clusters", "cluster")], &clusters),
         listener_section(&listeners),

@@ -6,6 +6,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::options::Options;
+use crate::tests::proxy::{Plain, TestProxy, node};
 use crate::tests::{Mesh, service, soon};
 use crate::token::{ServiceAccount, TokenError};
 
@@ -82,4 +83,22 @@ async fn every_listed_page_answers() {
         "{endpoints}"
     );
     assert_eq!(get(&router, "/debug/config_dump?proxyID=x.y", "127.0.0.1:1", None).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_dump_of_a_proxy_holds_what_it_asked_for() {
+    let (mesh, router) = debug().await;
+    let connect = Plain { address: mesh.plain, token: "default/reviews" };
+    let mut proxy = TestProxy::start(node("default", "reviews", "reviews"), true, connect, None);
+    proxy.started().await;
+    let (status, dump) =
+        get(&router, "/debug/config_dump?proxyID=reviews.default", "127.0.0.1:1", None).await;
+    assert_eq!(status, 200);
+    let dump: Value = serde_json::from_str(&dump).unwrap();
+    let clusters = dump["configs"][0]["dynamic_active_clusters"].as_array().unwrap();
+    let name = "outbound|9080||reviews.default.svc.cluster.local";
+    assert!(clusters.iter().any(|entry| entry["cluster"]["name"] == name), "{clusters:?}");
+    assert_eq!(dump["configs"][2]["dynamic_route_configs"][0]["route_config"]["name"], "9080");
+    let (_, syncz) = get(&router, "/debug/syncz", "127.0.0.1:1", None).await;
+    assert!(syncz.contains("\"proxy\":\"reviews.default\"") && syncz.contains("cluster_sent"), "{syncz}");
 }
