@@ -1,0 +1,133 @@
+//! Plain proxying: protocols, headers, local replies, upstreams that misbehave.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::*;
+
+const TO_APP: &str = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
+
+async fn proxy_to(upstream: std::net::SocketAddr) -> (meltemi_proxy::engine::Handle, std::net::SocketAddr) {
+    let engine = start(&bootstrap_of(&[listener(TO_APP, "")], &[cluster("app", upstream, "")])).await;
+    let address = engine.listener_address("web").unwrap();
+    (engine, address)
+}
+
+#[tokio::test]
+async fn a_request_reaches_the_upstream_and_its_answer_the_client() {
+    let app = Upstream::echo().await;
+    let (_engine, web) = proxy_to(app.address).await;
+    let request = Request::post("/path?q=1").header("host", "shop").body(Full::from("hello")).unwrap();
+    let seen = send(web, request).await;
+    assert_eq!(seen.status, 200);
+    assert!(seen.body.starts_with("POST /path?q=1\n"), "{}", seen.body);
+    assert!(seen.body.contains("\nhost: shop\n") && seen.body.ends_with("\n\nhello"), "{}", seen.body);
+    assert!(seen.body.contains("\nx-request-id: ") && seen.body.contains("\nx-forwarded-proto: http\n"), "{}", seen.body);
+    assert_eq!(seen.header("server"), Some("envoy"));
+    assert!(seen.header("x-envoy-upstream-service-time").is_some() && seen.header("date").is_some());
+}
+
+#[tokio::test]
+async fn http2_clients_reach_http1_upstreams() {
+    let app = Upstream::echo().await;
+    let (_engine, web) = proxy_to(app.address).await;
+    let request = Request::get("http://shop/x").body(Full::<Bytes>::default()).unwrap();
+    let seen = send_http2(web, request).await;
+    assert_eq!(seen.status, 200);
+    assert!(seen.body.starts_with("GET /x\n") && seen.body.contains("host: shop\n"), "{}", seen.body);
+}
+
+#[tokio::test]
+async fn http10_is_answered_and_closed() {
+    let app = Upstream::echo().await;
+    let (_engine, web) = proxy_to(app.address).await;
+    let answer = talk(web, b"GET /old HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") || answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("GET /old"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_uf() {
+    let (engine, web) = proxy_to(closed_port().await).await;
+    let seen = send(web, get("/")).await;
+    assert_eq!(seen.status, 503);
+    assert_eq!(
+        seen.body,
+        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, \
+         transport failure reason: delayed connect error: Connection refused"
+    );
+    drop(engine);
+}
+
+#[tokio::test]
+async fn an_upstream_that_closes_at_once_is_uc() {
+    let app = raw_server(|mut stream, _| async move {
+        read_head(&mut stream).await;
+    })
+    .await;
+    let (_engine, web) = proxy_to(app).await;
+    let seen = send(web, get("/")).await;
+    assert_eq!(seen.status, 503);
+    assert!(seen.body.ends_with("reset reason: connection termination"), "{}", seen.body);
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_the_protocol_is_upe() {
+    let app = raw_server(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nbro\x01ken header\r\n\r\n").await.unwrap();
+    })
+    .await;
+    let (_engine, web) = proxy_to(app).await;
+    let seen = send(web, get("/")).await;
+    assert_eq!(seen.status, 502);
+    assert!(seen.body.ends_with("reset reason: protocol error"), "{}", seen.body);
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_ut() {
+    let app = raw_server(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    let route = r#"{ match: { prefix: "/" }, route: { cluster: app, timeout: 0.2s } }"#;
+    let engine = start(&bootstrap_of(&[listener(route, "")], &[cluster("app", app, "")])).await;
+    let seen = send(engine.listener_address("web").unwrap(), get("/")).await;
+    assert_eq!((seen.status, seen.body.as_str()), (504, "upstream request timeout"));
+}
+
+#[tokio::test]
+async fn no_route_and_no_cluster_have_their_answers() {
+    let routes = r#"{ match: { prefix: "/gone" }, route: { cluster: missing } }"#;
+    let engine = start(&bootstrap_of(&[listener(routes, "")], &[])).await;
+    let web = engine.listener_address("web").unwrap();
+    assert_eq!(send(web, get("/other")).await.status, 404);
+    let seen = send(web, get("/gone")).await;
+    assert_eq!((seen.status, seen.body.as_str()), (503, ""));
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_idle_is_replaced_without_an_error() {
+    // Answers one request a connection and closes it silently afterwards, as applications with short keep-alive do.
+    let app = raw_server(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        // The second request is read and the connection reset before any answer.
+        read_head(&mut stream).await;
+    })
+    .await;
+    let (_engine, web) = proxy_to(app).await;
+    let stream = tokio::net::TcpStream::connect(web).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..20 {
+        sender.ready().await.unwrap();
+        assert_eq!(read(sender.send_request(get("/")).await.unwrap()).await.status, 200);
+    }
+}
