@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
 use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
 use meltemi_proto::envoy::config::core::v3::Extension;
 use meltemi_proto::envoy::config::core::v3::address::Address;
@@ -17,21 +14,15 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
 use tracing::info;
 
+use crate::admin::Admin;
 use crate::data_plane::{DataPlane, StartOptions, Starter};
-use crate::http_client::{Answer, Target, send};
 use crate::istiod::Failure;
-use crate::net::Dial;
 
 /// Starts the program `envoy`.
 #[derive(Clone, Debug)]
 pub struct Envoy {
     program: PathBuf,
 }
-
-/// Time limit of a request to the admin interface.
-const LIMIT: Duration = Duration::from_secs(5);
-/// Limit of an answer of the admin interface, in bytes.
-const MAX_BODY: usize = 16 << 20;
 
 impl Envoy {
     /// The program named by `MELTEMI_ENVOY`, or `envoy` on the path.
@@ -80,7 +71,7 @@ impl Starter for Envoy {
         bootstrap: Bootstrap,
         options: StartOptions,
     ) -> Result<Arc<dyn DataPlane>, Failure> {
-        let admin = admin_port(&bootstrap);
+        let admin = Admin { port: admin_port(&bootstrap) };
         let json = to_json_as(&bootstrap, Style { proto_names: true })?;
         let path = options.config_dir.join("envoy-rev.json");
         tokio::fs::create_dir_all(&options.config_dir).await?;
@@ -130,24 +121,15 @@ fn admin_port(bootstrap: &Bootstrap) -> u16 {
 }
 
 struct Running {
-    admin: u16,
+    admin: Admin,
     kill: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
     why: watch::Receiver<Option<String>>,
-}
-
-impl Running {
-    async fn ask(&self, method: &str, path: &str) -> Result<Answer, Failure> {
-        let target = Target { host: "127.0.0.1".into(), port: self.admin, tls: false, dial: Dial::default() };
-        let request =
-            Request::builder().method(method).uri(path).header("host", "localhost").body(Bytes::new())?;
-        send(&target, request, LIMIT, MAX_BODY).await
-    }
 }
 
 #[tonic::async_trait]
 impl DataPlane for Running {
     async fn ready(&self) -> Result<(), String> {
-        match self.ask("GET", "/ready").await {
+        match self.admin.ask("GET", "/ready").await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(String::from_utf8_lossy(&answer.body).trim().to_owned()),
             Err(error) => Err(error.to_string()),
@@ -155,15 +137,13 @@ impl DataPlane for Running {
     }
 
     async fn drain(&self) {
-        if let Err(error) = self.ask("POST", "/drain_listeners?graceful&skip_exit").await {
+        if let Err(error) = self.admin.ask("POST", "/drain_listeners?graceful&skip_exit").await {
             tracing::warn!(%error, "Envoy does not take the wish to drain");
         }
     }
 
     async fn active_connections(&self) -> Option<u64> {
-        let path = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_cx_active%24";
-        let answer = self.ask("GET", path).await.ok()?;
-        Some(active(&String::from_utf8_lossy(&answer.body)))
+        self.admin.active_connections().await
     }
 
     async fn shutdown(&self) {
@@ -184,30 +164,11 @@ impl DataPlane for Running {
     }
 }
 
-/// Sums Envoy's gauges, without the listeners that only the pod's own surroundings use.
-fn active(stats: &str) -> u64 {
-    let own = |name: &str| {
-        ["admin", "_15021", "_15090"].iter().any(|part| name.contains(part)) || name.contains("worker_")
-    };
-    stats
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .filter(|(name, _)| !own(name))
-        .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn connections_are_summed_without_our_own() {
-        let stats = "listener.0.0.0.0_15006.downstream_cx_active: 3\nlistener.0.0.0.0_15021.downstream_cx_active: 9\n\
-            listener.0.0.0.0_15006.worker_0.downstream_cx_active: 3\nlistener.admin.downstream_cx_active: 1\n\
-            listener.0.0.0.0_15001.downstream_cx_active: 2\n";
-        assert_eq!(active(stats), 5);
-    }
+    use super::*;
 
     #[test]
     fn levels_become_envoys_flags() {

@@ -4,10 +4,12 @@
 //! or Envoy beside it. Both get the same [`bootstrap`], their secrets from [`identity`] by SDS and their
 //! configuration through [`relay`] by ADS, over Unix sockets; [`status`] answers the kubelet and Prometheus.
 
+mod admin;
 pub mod bootstrap;
 pub mod capture;
 pub mod cli;
 pub mod data_plane;
+pub mod engine;
 mod entry;
 pub mod environment;
 pub mod envoy;

@@ -130,6 +130,8 @@ enum Command {
         /// Told when it is over.
         done: Option<oneshot::Sender<()>>,
     },
+    /// Tell clients of inbound listeners to go elsewhere, and go on serving.
+    Announce,
     /// End.
     Quit,
 }
@@ -153,6 +155,12 @@ impl Handle {
     /// Whether the first full configuration is in force.
     pub fn is_ready(&self) -> bool {
         *self.started.live.borrow()
+    }
+
+    /// Tells clients of inbound listeners to go elsewhere (GOAWAY, `connection: close`) and goes on serving everybody: those
+    /// who have not heard yet that this endpoint is leaving must not find a closed door.
+    pub fn announce_drain(&self) {
+        let _ = self.commands.send(Command::Announce);
     }
 
     /// Drains all listeners: clients are told to go elsewhere, requests finish, new connections are still served. Returns when

@@ -248,6 +248,10 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, feed: &SharedFeed,
     while let Some(command) = commands.recv().await {
         match command {
             Command::Quit => return,
+            Command::Announce => {
+                let chains = feed.borrow().listeners().chains(true);
+                chains.iter().for_each(|chain| chain.drain.start());
+            }
             Command::Drain { inbound_only, graceful: false, done } => {
                 feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
                 finish(done);
