@@ -17,7 +17,6 @@ use tracing::error;
 use crate::capture;
 use crate::cli::{Cli, Command, LogArgs, ProxyArgs, RequestArgs, VersionArgs, WaitArgs};
 use crate::data_plane::Starter;
-use crate::engine::InProcess;
 use crate::environment::Environment;
 use crate::envoy::Envoy;
 use crate::http_client::{Target, send};
@@ -25,8 +24,9 @@ use crate::istiod::Failure;
 use crate::net::Dial;
 use crate::settings::Settings;
 
-/// Runs `pilot-agent` (or `istio-iptables`) with these arguments, the program's name first.
-pub fn run(arguments: Vec<OsString>) -> ExitCode {
+/// Runs `pilot-agent` (or `istio-iptables`) with these arguments, the program's name first. `engine` is the data
+/// plane of this process (see [`crate::engine::InProcess`]); Envoy takes its place where the pod asks for it.
+pub fn run(arguments: Vec<OsString>, engine: Arc<dyn Starter>) -> ExitCode {
     let cli = match Cli::try_parse_from(words(arguments)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -37,7 +37,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Proxy(args) => with_logs(&args.log, LogTarget::Stdout, || run_proxy(&args)),
+        Command::Proxy(args) => with_logs(&args.log, LogTarget::Stdout, || run_proxy(&args, engine)),
         Command::IstioIptables(args) => {
             let target = if args.capture.dry_run { LogTarget::Stderr } else { LogTarget::Stdout };
             with_logs(&args.log, target, || Ok(capture::run(&args.capture)?))
@@ -78,14 +78,14 @@ fn block_on(task: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 
-fn run_proxy(args: &ProxyArgs) -> Result<(), Failure> {
+fn run_proxy(args: &ProxyArgs, engine: Arc<dyn Starter>) -> Result<(), Failure> {
     let env = Environment::read();
     let mut settings = Settings::new(args, &env)?;
     if args.concurrency > 0 && settings.proxy_config.concurrency.is_none() {
         settings.proxy_config.concurrency = Some(args.concurrency);
     }
     let starter: Arc<dyn Starter> = match wanted_plane(&env)? {
-        Plane::Engine => Arc::new(InProcess),
+        Plane::Engine => engine,
         Plane::Envoy => Arc::new(Envoy::new(env.get("MELTEMI_ENVOY"))),
     };
     block_on(async move { crate::run::proxy(settings, starter, shutdown::signals()?).await })
