@@ -1,0 +1,116 @@
+//! `pods/portforward`.
+
+use super::wire::{Input, Output, Pipe};
+use super::{Target, choose, is_spdy, is_websocket, spdy, spdy_response, upgrade_required, websocket};
+use crate::api::Call;
+use crate::error::{ApiError, Result};
+use axum::body::Body;
+use http::Response;
+use http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Connections that wait for their second stream; more than this is no honest client.
+const MAX_HALF_OPEN: usize = 256;
+const PROTOCOL: &str = "portforward.k8s.io";
+
+/// Forwards connections to ports of a pod.
+pub async fn handle(call: &Call, target: Target, mut parts: Parts) -> Result<Response<Body>> {
+    let headers = parts.headers.clone();
+    let (websocket, spdy) = (is_websocket(&headers), is_spdy(&headers));
+    let upgrade =
+        parts.extensions.remove::<OnUpgrade>().filter(|_| websocket || spdy).ok_or_else(upgrade_required)?;
+    if spdy && !websocket {
+        choose(&headers, "x-stream-protocol-version", &[PROTOCOL]).ok_or_else(|| {
+            ApiError::custom(
+                http::StatusCode::FORBIDDEN,
+                "Forbidden",
+                "unable to upgrade: the stream protocol must be portforward.k8s.io",
+            )
+        })?;
+        tokio::spawn(async move {
+            if let Ok(upgraded) = upgrade.await {
+                serve_spdy(TokioIo::new(upgraded), target).await;
+            }
+        });
+        return Ok(spdy_response(PROTOCOL));
+    }
+    if let Ok((_, response)) = websocket::accept(&headers, websocket::TUNNEL_PROTOCOLS) {
+        tokio::spawn(async move {
+            if let Ok(upgraded) = upgrade.await {
+                serve_spdy(websocket::tunnel(TokioIo::new(upgraded)).await, target).await;
+            }
+        });
+        return Ok(response);
+    }
+    let ports = call.query.all("ports").iter().flat_map(|p| p.split(','));
+    let ports: Vec<u16> = ports
+        .map(|p| {
+            p.parse()
+                .map_err(|_| ApiError::bad_request(format!("query parameter \"ports\": {p:?} is no port")))
+        })
+        .collect::<Result<_>>()?;
+    if ports.is_empty() || ports.len() > 64 {
+        return Err(ApiError::bad_request("query parameter \"ports\" is required"));
+    }
+    let (_, response) = websocket::accept(&headers, websocket::CHANNEL_PROTOCOLS)?;
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            let pairs = websocket::port_streams(TokioIo::new(upgraded), &ports).await;
+            for (port, pipe, error) in pairs {
+                tokio::spawn(forward(target.clone(), port, pipe, error));
+            }
+        }
+    });
+    Ok(response)
+}
+
+/// Each connection is a pair of streams, `error` and `data`, with the same request id.
+async fn serve_spdy(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, target: Target) {
+    let mut connection = spdy::serve(io);
+    let packets = connection.packets();
+    let mut waiting: HashMap<String, spdy::Stream> = HashMap::new();
+    while let Some(stream) = connection.accept().await {
+        let id = match stream.header("requestid") {
+            "" => stream.header("port").to_owned(),
+            id => id.to_owned(),
+        };
+        let Some(other) = waiting.remove(&id) else {
+            if waiting.len() >= MAX_HALF_OPEN {
+                return;
+            }
+            waiting.insert(id, stream);
+            continue;
+        };
+        let (error, data) =
+            if stream.header("streamtype") == "error" { (stream, other) } else { (other, stream) };
+        let port: Option<u16> = data.header("port").parse().ok();
+        let output = Output::new(error.id, packets.clone());
+        let Some(port) = port else {
+            output.send("the stream has no valid port header".into()).await;
+            output.finish().await;
+            continue;
+        };
+        let pipe = Pipe::new(data.input, data.id, packets.clone());
+        // The client closes its side of the error stream at once.
+        drop::<Input>(error.input);
+        tokio::spawn(forward(target.clone(), port, pipe, output));
+    }
+}
+
+async fn forward(target: Target, port: u16, mut pipe: Pipe, error: Output) {
+    match target.kubelet.port_forward(&target.pod, port).await {
+        Ok(mut connection) => {
+            // However a forwarded connection ends, it has ended.
+            let _ = tokio::io::copy_bidirectional(&mut pipe, &mut connection).await;
+        }
+        Err(why) => {
+            let text = format!("error forwarding port {port} to pod {}, uid : {why}", target.pod.uid);
+            error.send(text.into()).await;
+        }
+    }
+    let _ = tokio::io::AsyncWriteExt::shutdown(&mut pipe).await;
+    error.finish().await;
+}
