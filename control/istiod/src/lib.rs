@@ -22,6 +22,7 @@ mod resources;
 mod run;
 mod sources;
 mod status;
+mod support;
 mod token;
 mod webhook;
 

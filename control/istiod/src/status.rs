@@ -5,7 +5,7 @@
 
 mod findings;
 
-pub use findings::{Finding, of_problem, of_snapshot};
+pub use findings::{Finding, of_objects, of_problem, of_snapshot};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,7 +78,8 @@ impl StatusWriter {
             wanted.entry(key.clone()).or_default().extend(findings.iter().cloned());
         }
         if let Some(latest) = &self.latest {
-            for (key, findings) in of_snapshot(&latest.snapshot) {
+            let all = of_snapshot(&latest.snapshot).into_iter();
+            for (key, findings) in all.chain(of_objects(&self.objects.list(), &latest.snapshot)) {
                 wanted.entry(key).or_default().extend(findings);
             }
         }

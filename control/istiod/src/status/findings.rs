@@ -1,10 +1,11 @@
 //! What there is to say about objects.
 
-use meltemi_config::Kind;
-use meltemi_mesh::{Snapshot, status};
+use meltemi_config::{AnyObject, Kind};
+use meltemi_mesh::{Snapshot, host, status};
 
 use crate::objects::Key;
 use crate::sources::Problem;
+use crate::support;
 
 /// One thing to say about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +36,38 @@ pub fn of_problem(problem: &Problem) -> Vec<Finding> {
         .collect()
 }
 
-/// References that lead nowhere. Only objects with findings are listed.
+/// Objects that do nothing, and rules for hosts that nobody has. Only objects with findings are listed.
+pub fn of_objects(objects: &[AnyObject], snapshot: &Snapshot) -> Vec<(Key, Vec<Finding>)> {
+    let found = |object: &AnyObject| {
+        let finding = match object {
+            AnyObject::DestinationRule(rule) => missing_host(&rule.meta.namespace, &rule.spec.host, snapshot),
+            other => support::notice(other.kind()).map(|message| Finding {
+                code: "IST0002",
+                reason: "NotSupported",
+                message,
+                error: true,
+            }),
+        };
+        Some(((object.kind(), object.namespace().to_owned(), object.name().to_owned()), vec![finding?]))
+    };
+    objects.iter().filter_map(found).collect()
+}
+
+fn missing_host(namespace: &str, host: &str, snapshot: &Snapshot) -> Option<Finding> {
+    let name = host::resolve(host, namespace, &snapshot.settings.domain);
+    let known = match host::is_wildcard(&name) {
+        true => snapshot.services_by_host.iter().any(|(service, _)| host::covered_by(service, &name)),
+        false => !snapshot.services_named(&name).is_empty(),
+    };
+    (!known).then(|| Finding {
+        code: "IST0101",
+        reason: "HostNotFound",
+        message: format!("no service has the host {name}; the rule applies to nothing. Create the Service or ServiceEntry, or correct the host"),
+        error: true,
+    })
+}
+
+/// References of routes that lead nowhere. Only objects with findings are listed.
 pub fn of_snapshot(snapshot: &Snapshot) -> Vec<(Key, Vec<Finding>)> {
     let mut all = Vec::new();
     for service in snapshot.virtual_services.iter() {

@@ -78,3 +78,22 @@ async fn a_route_to_nowhere_is_a_finding_until_the_host_is_there() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn rules_for_hosts_that_nobody_has_are_findings() {
+    let mesh = Mesh::start(&service("reviews", "10.244.0.1")).await;
+    let snapshot = soon(mesh.hub.first()).await.unwrap().snapshot;
+    let rule = |host: &str| {
+        let object = json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+            "metadata": {"name": "rule", "namespace": "default"}, "spec": {"host": host}});
+        meltemi_config::parse(&object).unwrap()
+    };
+    let objects = ["reviews", "*.default.svc.cluster.local", "revews", "*.example.org"].map(rule);
+    let found = status::of_objects(&objects, &snapshot);
+    let messages: Vec<&str> = found.iter().map(|(_, findings)| findings[0].message.as_str()).collect();
+    assert_eq!(found.len(), 2);
+    assert!(
+        messages[0].contains("revews.default.svc") && messages[1].contains("*.example.org"),
+        "{messages:?}"
+    );
+}

@@ -113,3 +113,12 @@ async fn without_sound_settings_pods_are_refused_rather_than_guessed() {
     fresh.settings.take(&map);
     assert_eq!(fresh.settings.injector().unwrap().config.policy, meltemi_inject::Policy::Disabled);
 }
+
+#[tokio::test]
+async fn who_writes_a_policy_that_is_not_enforced_is_told() {
+    let policy = json!({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "deny", "namespace": "shop"}, "spec": {}});
+    let (_, answer) = post(&webhooks(), "/validate", review("CREATE", policy)).await;
+    assert_eq!(answer["response"]["allowed"], json!(true));
+    assert!(answer["response"]["warnings"].to_string().contains("not enforced"), "{answer}");
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Webhooks;
 use super::review::{Request, Verdict};
+use crate::support;
 
 pub async fn handle(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
     match Request::read(&body) {
@@ -59,7 +60,8 @@ pub fn judge(object: &Value) -> Verdict {
         return refuse(errors.iter().map(ToString::to_string));
     }
     let odd = odd.iter().map(ToString::to_string);
-    let warnings = parsed.deprecated.iter().map(ToString::to_string).chain(odd).collect();
+    let warnings = parsed.deprecated.iter().map(ToString::to_string).chain(odd);
+    let warnings = warnings.chain(support::notice(parsed.object.kind())).collect();
     Verdict { warnings, ..Verdict::default() }
 }
 
