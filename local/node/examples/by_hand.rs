@@ -55,7 +55,8 @@ fn daemon(data_dir: &Path) -> anyhow::Result<()> {
     if let Err(error) = &result {
         reporter.report(Report::Failed(format!("{error:#}")));
     }
-    result
+    // We are process 1: what is left ends with us, so there is nothing to wait for.
+    std::process::exit(i32::from(result.is_err()))
 }
 
 async fn serve(data_dir: &Path, launched: launch::Daemon) -> anyhow::Result<()> {
@@ -83,7 +84,9 @@ async fn serve(data_dir: &Path, launched: launch::Daemon) -> anyhow::Result<()> 
     launched.reporter.report(Report::Ready(serde_json::json!({"server": url})));
     let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     end.recv().await;
+    let begun = std::time::Instant::now();
     cluster.shutdown(Duration::from_secs(5)).await;
+    println!("stopped in {:?}", begun.elapsed());
     apiserver.shutdown();
     Ok(())
 }

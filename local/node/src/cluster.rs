@@ -13,6 +13,7 @@ use kube::Client;
 use meltemi_apiserver::ApiServer;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::controllers;
@@ -111,12 +112,14 @@ impl Cluster {
     /// Ends: asks every container to stop, waits at most `patience`, and stops all tasks. The API's objects stay, so
     /// that the next start brings the same pods up again.
     pub async fn shutdown(self, patience: Duration) {
+        self.node.stop.cancel();
         for task in &self.tasks {
             task.abort();
         }
         let running: Vec<_> = {
             let pods = self.node.pods.lock();
-            let containers = pods.values().flat_map(|p| p.containers.lock().values().cloned().collect::<Vec<_>>());
+            let containers =
+                pods.values().flat_map(|p| p.containers.lock().values().cloned().collect::<Vec<_>>());
             containers.map(|c| c.running).collect()
         };
         running.iter().for_each(|r| r.signal(nix::sys::signal::Signal::SIGTERM));
@@ -152,12 +155,16 @@ fn node(
         secrets: Cache::<Secret>::start(client.clone()),
         services,
         serving,
+        stop: CancellationToken::new(),
         pods: Default::default(),
         client: client.clone(),
     }))
 }
 
-fn forever(what: &'static str, task: impl Future<Output = std::io::Result<()>> + Send + 'static) -> JoinHandle<()> {
+fn forever(
+    what: &'static str,
+    task: impl Future<Output = std::io::Result<()>> + Send + 'static,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Err(error) = task.await {
             tracing::error!(%error, "{what} ended");

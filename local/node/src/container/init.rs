@@ -17,6 +17,7 @@ use crate::sys;
 
 /// Runs as process 1 and returns the exit code of the container.
 pub(super) fn main(container: &Container, stdio: &Stdio, socket: &OwnedFd) -> i32 {
+    let _ = nix::sys::prctl::set_name(c"meltemi-init");
     let signals = SigSet::all();
     let prepared = signals
         .thread_block()

@@ -1,5 +1,7 @@
 //! A container's output: lines with time and stream in a file, and the raw bytes for those who are attached.
 
+mod render;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{broadcast, mpsc, watch};
+
+use render::{render, render_all};
 
 /// When a log file reaches this many bytes it becomes the old one, of which there is one.
 const ROTATE_AT: u64 = 10 * 1024 * 1024;
@@ -26,6 +30,9 @@ pub enum Stream {
     /// Standard error.
     Err,
 }
+
+/// Bytes, and where they came from.
+pub type Chunk = (Stream, Bytes);
 
 impl Stream {
     fn name(self) -> &'static str {
@@ -60,14 +67,14 @@ pub struct Log {
 struct Inner {
     path: PathBuf,
     writer: Mutex<Writer>,
-    raw: broadcast::Sender<(Stream, Bytes)>,
+    raw: broadcast::Sender<Chunk>,
     progress: watch::Sender<Progress>,
 }
 
 struct Writer {
     file: File,
     size: u64,
-    replay: Vec<(Stream, Bytes)>,
+    replay: Vec<Chunk>,
     replay_size: usize,
 }
 
@@ -93,7 +100,7 @@ impl Log {
     }
 
     /// What was put out so far (the last part of it), and all that comes.
-    pub fn attach(&self) -> (Vec<(Stream, Bytes)>, broadcast::Receiver<(Stream, Bytes)>) {
+    pub fn attach(&self) -> (Vec<Chunk>, broadcast::Receiver<Chunk>) {
         let writer = self.inner.writer.lock();
         (writer.replay.clone(), self.inner.raw.subscribe())
     }
@@ -183,7 +190,10 @@ impl Log {
         if !send_limited(first, &mut budget, to).await {
             return Ok(());
         }
-        while query.follow {
+        if !query.follow {
+            return Ok(());
+        }
+        loop {
             let now = *progress.borrow_and_update();
             if now.rotations != seen.rotations {
                 let rest = read_range(&rotated_path(&self.inner.path), seen.size, u64::MAX)?;
@@ -209,7 +219,6 @@ impl Log {
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -241,60 +250,6 @@ fn snapshot(path: &Path, size: u64, query: &Query) -> io::Result<Vec<u8>> {
     Ok(render(&all, query))
 }
 
-/// One record of the file.
-struct Record<'a> {
-    time: &'a [u8],
-    whole: bool,
-    text: &'a [u8],
-}
-
-fn parse(line: &[u8]) -> Option<Record<'_>> {
-    let mut parts = line.splitn(4, |b| *b == b' ');
-    let (time, _stream, tag, text) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    Some(Record { time, whole: tag == b"F", text })
-}
-
-fn render(bytes: &[u8], query: &Query) -> Vec<u8> {
-    let since = query.since.map(|s| format!("{s:.9}"));
-    let records: Vec<Record<'_>> = bytes
-        .split(|b| *b == b'\n')
-        .filter_map(parse)
-        .filter(|r| since.as_ref().is_none_or(|s| r.time >= s.as_bytes()))
-        .collect();
-    let mut start = 0;
-    if let Some(tail) = query.tail {
-        let mut left = tail;
-        start = records.len();
-        for (index, record) in records.iter().enumerate().rev() {
-            if record.whole || index + 1 == records.len() {
-                if left == 0 {
-                    break;
-                }
-                left -= 1;
-            }
-            start = index;
-        }
-    }
-    let mut out = Vec::new();
-    let mut fresh = true;
-    for record in records.iter().skip(start) {
-        if query.timestamps && fresh {
-            out.extend(record.time);
-            out.push(b' ');
-        }
-        out.extend(record.text);
-        fresh = record.whole;
-        if record.whole {
-            out.push(b'\n');
-        }
-    }
-    out
-}
-
-fn render_all(bytes: &[u8], query: &Query) -> Vec<u8> {
-    render(bytes, &Query { tail: None, ..query.clone() })
-}
-
 /// Reads one stream of a container to its end.
 pub(crate) async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, log: Log) {
     let mut buffer = vec![0; LONGEST_LINE];
@@ -317,62 +272,4 @@ pub(crate) async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, log
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn all(log: &Log, query: Query) -> String {
-        let mut receiver = log.read(query);
-        let mut text = String::new();
-        while let Some(part) = receiver.recv().await {
-            text.push_str(std::str::from_utf8(&part.unwrap()).unwrap());
-        }
-        text
-    }
-
-    async fn sample(dir: &tempfile::TempDir) -> Log {
-        let log = Log::create(dir.path().join("0.log")).unwrap();
-        pump(b"one\ntwo\nthree".as_slice(), Stream::Out, log.clone()).await;
-        log
-    }
-
-    #[tokio::test]
-    async fn lines_come_back_as_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = sample(&dir).await;
-        assert_eq!(all(&log, Query::default()).await, "one\ntwo\nthree");
-        assert_eq!(all(&log, Query { tail: Some(2), ..Query::default() }).await, "two\nthree");
-        assert_eq!(all(&log, Query { tail: Some(0), ..Query::default() }).await, "");
-        assert_eq!(all(&log, Query { limit_bytes: Some(5), ..Query::default() }).await, "one\nt");
-        let future = Timestamp::now() + std::time::Duration::from_secs(60);
-        assert_eq!(all(&log, Query { since: Some(future), ..Query::default() }).await, "");
-    }
-
-    #[tokio::test]
-    async fn times_lead_lines_when_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        let text =
-            all(&sample(&dir).await, Query { timestamps: true, tail: Some(1), ..Query::default() }).await;
-        let (time, rest) = text.split_once(' ').unwrap();
-        assert!(time.parse::<Timestamp>().is_ok(), "{time}");
-        assert_eq!(rest, "three");
-    }
-
-    #[tokio::test]
-    async fn following_ends_with_the_container() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = sample(&dir).await;
-        let mut receiver = log.read(Query { follow: true, ..Query::default() });
-        assert_eq!(receiver.recv().await.unwrap().unwrap(), "one\ntwo\nthree");
-        pump(b" four\n".as_slice(), Stream::Err, log.clone()).await;
-        assert_eq!(receiver.recv().await.unwrap().unwrap(), " four\n");
-        log.end();
-        assert!(receiver.recv().await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_late_attacher_sees_the_beginning() {
-        let dir = tempfile::tempdir().unwrap();
-        let (replay, _) = sample(&dir).await.attach();
-        assert_eq!(replay, vec![(Stream::Out, Bytes::from_static(b"one\ntwo\nthree"))]);
-    }
-}
+mod tests;

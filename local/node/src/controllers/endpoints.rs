@@ -236,13 +236,12 @@ fn subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
 async fn write_slice(client: &Client, namespace: &str, slice: EndpointSlice) -> Result<(), Fault> {
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
     let name = slice.name_any();
-    if let Some(existing) = slices.get_opt(&name).await? {
-        if existing.endpoints == slice.endpoints
-            && existing.ports == slice.ports
-            && existing.metadata.labels == slice.metadata.labels
-        {
-            return Ok(());
-        }
+    if let Some(existing) = slices.get_opt(&name).await?
+        && existing.endpoints == slice.endpoints
+        && existing.ports == slice.ports
+        && existing.metadata.labels == slice.metadata.labels
+    {
+        return Ok(());
     }
     let patch = PatchParams::apply(MANAGER).force();
     super::gone_is_fine(slices.patch(&name, &patch, &Patch::Apply(&slice)).await)
@@ -251,10 +250,11 @@ async fn write_slice(client: &Client, namespace: &str, slice: EndpointSlice) -> 
 async fn write_endpoints(client: &Client, namespace: &str, wanted: Endpoints) -> Result<(), Fault> {
     let endpoints: Api<Endpoints> = Api::namespaced(client.clone(), namespace);
     let name = wanted.name_any();
-    if let Some(existing) = endpoints.get_opt(&name).await? {
-        if existing.subsets == wanted.subsets && existing.metadata.labels == wanted.metadata.labels {
-            return Ok(());
-        }
+    if let Some(existing) = endpoints.get_opt(&name).await?
+        && existing.subsets == wanted.subsets
+        && existing.metadata.labels == wanted.metadata.labels
+    {
+        return Ok(());
     }
     let patch = PatchParams::apply(MANAGER).force();
     super::gone_is_fine(endpoints.patch(&name, &patch, &Patch::Apply(&wanted)).await)

@@ -21,7 +21,9 @@ const VERSION: &str = "v1.34.0";
 pub fn machine() -> (u64, u64) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
     (cores, total.unwrap_or(0_u64) * 1024)
 }
 
@@ -60,13 +62,16 @@ pub async fn register(client: &Client, name: &str) -> Result<(), kube::Error> {
         "spec": {"podCIDR": network, "podCIDRs": [network], "providerID": format!("meltemi://{name}")},
     });
     nodes.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&node)).await?;
-    nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status(name) }))).await?;
+    nodes
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status(name) })))
+        .await?;
     Ok(())
 }
 
 fn status(name: &str) -> serde_json::Value {
     let (cores, memory) = machine();
-    let resources = json!({"cpu": cores.to_string(), "memory": format!("{}Ki", memory / 1024), "pods": "250"});
+    let resources =
+        json!({"cpu": cores.to_string(), "memory": format!("{}Ki", memory / 1024), "pods": "250"});
     let now = Timestamp::now();
     let condition = |kind: &str, holds: bool, reason: &str, message: &str| {
         json!({"type": kind, "status": if holds { "True" } else { "False" }, "reason": reason, "message": message,
@@ -90,7 +95,11 @@ fn status(name: &str) -> serde_json::Value {
 fn node_info() -> serde_json::Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let release = read("/etc/os-release");
-    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+    let name = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .unwrap_or("Linux")
+        .trim_matches('"');
     json!({
         "architecture": labels("").remove("kubernetes.io/arch"),
         "bootID": read("/proc/sys/kernel/random/boot_id"),
@@ -115,7 +124,9 @@ pub async fn heartbeat(client: Client, name: String) {
             "metadata": {"name": name},
             "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now_micros()},
         });
-        if let Err(error) = leases.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&lease)).await {
+        if let Err(error) =
+            leases.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&lease)).await
+        {
             tracing::debug!(%error, "the node's lease was not renewed");
         }
         tokio::time::sleep(HEARTBEAT).await;

@@ -50,6 +50,8 @@ pub fn enter(data_dir: &Path) -> Result<Daemon, LaunchError> {
     }
     prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(|e| system("cannot tie the daemon to its parent")(e.into()))?;
+    // Started through /proc/self/exe, we would be shown as "exe".
+    let _ = prctl::set_name(c"meltemi");
     let socket =
         take_stdin().ok_or_else(|| LaunchError::Failed("the outer process gave no socket".into()))?;
     own_mounts(data_dir)?;

@@ -86,6 +86,7 @@ pub(super) fn detached_main(args: &[OsString]) -> i32 {
         return 2;
     };
     let _ = nix::unistd::setsid();
+    let _ = nix::sys::prctl::set_name(c"meltemi-outer");
     let front = take_stdin();
     let tell = |report: Report| {
         if let (Some(front), Ok(bytes)) = (&front, serde_json::to_vec(&report)) {

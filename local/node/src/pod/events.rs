@@ -26,8 +26,17 @@ impl Recorder {
 
     /// Posts in the background; events are a courtesy, so failures do not matter.
     pub fn post(&self, pod: &Pod, container: Option<&str>, reason: &str, message: &str) {
-        let warning = matches!(reason, "Failed" | "BackOff" | "Unhealthy" | "FailedMount" | "FailedScheduling"
-            | "FailedPostStartHook" | "FailedPreStopHook" | "FailedCreatePodSandBox");
+        let warning = matches!(
+            reason,
+            "Failed"
+                | "BackOff"
+                | "Unhealthy"
+                | "FailedMount"
+                | "FailedScheduling"
+                | "FailedPostStartHook"
+                | "FailedPreStopHook"
+                | "FailedCreatePodSandBox"
+        );
         let field = container.map(|c| format!("spec.containers{{{c}}}"));
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let name = pod.metadata.name.clone().unwrap_or_default();
@@ -45,15 +54,16 @@ impl Recorder {
         if field.is_none() {
             event["involvedObject"].as_object_mut().map(|o| o.remove("fieldPath"));
         }
-        let key = format!("{}/{reason}/{container:?}/{message}", pod.metadata.uid.as_deref().unwrap_or_default());
+        let key =
+            format!("{}/{reason}/{container:?}/{message}", pod.metadata.uid.as_deref().unwrap_or_default());
         let repeated = {
             let mut seen = self.seen.lock();
             if seen.len() > 4096 {
                 seen.clear();
             }
-            let entry = seen.entry(key).or_insert_with(|| {
-                (event["metadata"]["name"].as_str().unwrap_or_default().to_owned(), 0)
-            });
+            let entry = seen
+                .entry(key)
+                .or_insert_with(|| (event["metadata"]["name"].as_str().unwrap_or_default().to_owned(), 0));
             entry.1 += 1;
             (entry.1 > 1).then(|| entry.clone())
         };

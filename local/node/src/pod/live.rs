@@ -10,6 +10,7 @@ use kube::Client;
 use parking_lot::Mutex;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::container::log::Log;
@@ -46,6 +47,8 @@ pub struct Node {
     pub services: Cache<Service>,
     /// Pod addresses that services send connections to.
     pub serving: watch::Receiver<Arc<std::collections::BTreeSet<Ipv4Addr>>>,
+    /// Cancelled when the node stops: workers then leave their pods as they are.
+    pub stop: CancellationToken,
     /// The pods that exist, by uid.
     pub pods: Mutex<HashMap<String, Arc<LivePod>>>,
 }

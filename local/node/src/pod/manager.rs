@@ -21,7 +21,8 @@ pub type Labels = BTreeMap<String, String>;
 pub async fn run(node: Arc<Node>, labels: Labels) {
     let scheduler = Recorder::new(node.client.clone(), "default-scheduler", &node.name);
     let kubelet = Recorder::new(node.client.clone(), "kubelet", &node.name);
-    let mut manager = Manager { node, labels, scheduler, kubelet, workers: HashMap::new(), listed: HashSet::new() };
+    let mut manager =
+        Manager { node, labels, scheduler, kubelet, workers: HashMap::new(), listed: HashSet::new() };
     let api: Api<Pod> = Api::all(manager.node.client.clone());
     let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = stream.next().await {
@@ -50,7 +51,8 @@ impl Manager {
                 self.pod(pod);
             }
             watcher::Event::InitDone => {
-                let gone: Vec<String> = self.workers.keys().filter(|uid| !self.listed.contains(*uid)).cloned().collect();
+                let gone: Vec<String> =
+                    self.workers.keys().filter(|uid| !self.listed.contains(*uid)).cloned().collect();
                 gone.iter().for_each(|uid| self.gone(uid));
             }
             watcher::Event::Apply(pod) => self.pod(pod),
@@ -89,7 +91,9 @@ impl Manager {
         let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
         if meta.deletion_timestamp.is_some() {
             let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &namespace);
-            tokio::spawn(async move { api.delete(&name, &kube::api::DeleteParams::default().grace_period(0)).await });
+            tokio::spawn(async move {
+                api.delete(&name, &kube::api::DeleteParams::default().grace_period(0)).await
+            });
             return;
         }
         if let Some((key, value)) = misfit(pod, &self.labels) {
@@ -100,7 +104,8 @@ impl Manager {
         let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &namespace);
         let (node, scheduler, pod) = (self.node.name.clone(), self.scheduler.clone(), pod.clone());
         tokio::spawn(async move {
-            let patch = Patch::Merge(json!({"metadata": {"uid": pod.metadata.uid}, "spec": {"nodeName": node}}));
+            let patch =
+                Patch::Merge(json!({"metadata": {"uid": pod.metadata.uid}, "spec": {"nodeName": node}}));
             match api.patch(&name, &PatchParams::default(), &patch).await {
                 Ok(_) => {
                     let text = format!("Successfully assigned {namespace}/{name} to {node}");

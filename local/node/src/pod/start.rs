@@ -65,7 +65,8 @@ pub async fn start(
     let wanted = describe(sources, pod, container, image, run)?;
     let wish = IoWish { stdin: container.stdin == Some(true), terminal: container.tty == Some(true) };
     let process = wanted.process.clone();
-    std::fs::create_dir_all(&wanted.root).map_err(|e| Failure::Waiting("CreateContainerError", e.to_string()))?;
+    std::fs::create_dir_all(&wanted.root)
+        .map_err(|e| Failure::Waiting("CreateContainerError", e.to_string()))?;
     let (running, io) =
         runtime::run(wanted, network.namespace(), wish).await.map_err(|e| Failure::Start(e.to_string()))?;
     let path = node.log_dir.join(format!("{}_{}_{}", live.namespace, live.name, live.uid));
@@ -119,7 +120,8 @@ fn describe(
         hostname,
         root: base_dir.join("roots").join(format!("{}-{run}", container.name)),
         binary: node.binary.clone(),
-        read_only_root: container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem) == Some(true),
+        read_only_root: container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem)
+            == Some(true),
         files: all_files,
         applets: image.applets,
         host_paths: image.host_paths,
@@ -150,7 +152,11 @@ fn user(spec: &PodSpec, container: &Container, image: &Image, ids_mapped: bool) 
     let id = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
     let uid = id(own.and_then(|s| s.run_as_user)).or(id(pod.and_then(|s| s.run_as_user))).or(image.user);
     let gid = id(own.and_then(|s| s.run_as_group)).or(id(pod.and_then(|s| s.run_as_group)));
-    let mut groups: Vec<u32> = pod.iter().flat_map(|s| s.supplemental_groups.iter().flatten()).filter_map(|g| id(Some(*g))).collect();
+    let mut groups: Vec<u32> = pod
+        .iter()
+        .flat_map(|s| s.supplemental_groups.iter().flatten())
+        .filter_map(|g| id(Some(*g)))
+        .collect();
     groups.extend(id(pod.and_then(|s| s.fs_group)));
     let privileged = own.and_then(|s| s.privileged) == Some(true);
     let changes = own.and_then(|s| s.capabilities.as_ref());
@@ -238,7 +244,10 @@ mod tests {
 
     #[test]
     fn users_and_capabilities() {
-        let spec: PodSpec = serde_json::from_value(json!({"containers": [], "securityContext": {"runAsUser": 5, "fsGroup": 7}})).unwrap();
+        let spec: PodSpec = serde_json::from_value(
+            json!({"containers": [], "securityContext": {"runAsUser": 5, "fsGroup": 7}}),
+        )
+        .unwrap();
         let container: Container = serde_json::from_value(json!({"name": "c", "securityContext": {
             "runAsUser": 1337, "runAsGroup": 1338, "allowPrivilegeEscalation": false,
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}}))

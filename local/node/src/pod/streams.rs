@@ -142,11 +142,11 @@ impl Kubelet for Streams {
 
     async fn port_forward(&self, pod: &PodRef, port: u16) -> Result<Box<dyn Duplex>, KubeletError> {
         let network = self.pod(pod)?.network.lock().clone();
-        let network = network.ok_or_else(|| {
-            KubeletError::BadRequest(format!("pod \"{}\" is not running", pod.name))
-        })?;
+        let network = network
+            .ok_or_else(|| KubeletError::BadRequest(format!("pod \"{}\" is not running", pod.name)))?;
         let stream = network.connect_loopback(port).await;
-        let stream = stream.map_err(|e| internal(format!("cannot connect to port {port} in pod {}: {e}", pod.name)))?;
+        let stream = stream
+            .map_err(|e| internal(format!("cannot connect to port {port} in pod {}: {e}", pod.name)))?;
         Ok(Box::new(stream))
     }
 }

@@ -1,5 +1,6 @@
 //! The worker of one pod: carries out what the state machine decides, and tells it what happens.
 
+mod publish;
 mod sandbox;
 mod tasks;
 
@@ -9,10 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
-use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use nix::sys::signal::Signal;
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -20,7 +18,7 @@ use super::events::Recorder;
 use super::live::{LivePod, Node};
 use super::plan::{Plan, containers};
 use super::state::{Action, Event, Phase, ProbeKind, State, decide};
-use super::status::{self, Place};
+use super::status::Place;
 use super::volumes::Tokens;
 use crate::net::NODE_IP;
 
@@ -127,6 +125,7 @@ impl Worker {
         self.handle(Message::Pod(pod));
         let mut maps = self.node.config_maps.changes();
         let mut secrets = self.node.secrets.changes();
+        let stop = self.node.stop.clone();
         while !self.done {
             self.publish().await;
             let tick = sleep_until(self.state.next_tick());
@@ -138,6 +137,7 @@ impl Worker {
                 },
                 () = tick => self.decide(Event::Tick),
                 () = refresh => self.renew_tokens().await,
+                () = stop.cancelled() => return,
                 _ = maps.changed() => self.sources_changed(),
                 _ = secrets.changed() => self.sources_changed(),
             }
@@ -178,7 +178,9 @@ impl Worker {
                 self.tokens = tokens;
                 self.decide(Event::SandboxReady);
             }
-            Message::Probe(index, run, kind, verdict, failure) => self.probed(index, run, kind, verdict, failure),
+            Message::Probe(index, run, kind, verdict, failure) => {
+                self.probed(index, run, kind, verdict, failure)
+            }
             Message::Ended(index, run, code) => {
                 if let Some(slot) = self.slots.get_mut(index).filter(|s| s.run == run) {
                     slot.abort();
@@ -225,7 +227,9 @@ impl Worker {
             Action::Terminate(index) => self.signal(index, Signal::SIGTERM),
             Action::Kill(index) => self.signal(index, Signal::SIGKILL),
             Action::BackOff(index) => {
-                if let Some(Phase::Waiting { message, .. }) = self.state.containers.get(index).map(|c| &c.phase) {
+                if let Some(Phase::Waiting { message, .. }) =
+                    self.state.containers.get(index).map(|c| &c.phase)
+                {
                     let message = message.clone();
                     self.event(index, "BackOff", &message);
                 }
@@ -250,64 +254,6 @@ impl Worker {
         // Probes go on until the end for readiness' sake only; a container that is told to stop is not restarted for them.
         if let Some(slot) = self.slots.get_mut(index) {
             slot.abort();
-        }
-    }
-
-    async fn publish(&mut self) {
-        // A pod that has ended keeps its status but no longer its network.
-        if self.state.ending.is_some() && !self.state.containers.iter().any(|c| c.running() || c.phase == Phase::Starting) {
-            self.release_network();
-        }
-        let status = status::status(&self.pod, &self.plan, &self.state, &self.place, Timestamp::now());
-        if self.published.as_ref() == Some(&status) {
-            return;
-        }
-        let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &self.live.namespace);
-        let patch = Patch::Merge(json!({"status": status}));
-        match api.patch_status(&self.live.name, &PatchParams::default(), &patch).await {
-            Ok(_) => {
-                self.pod.status = Some(status.clone());
-                self.published = Some(status);
-            }
-            Err(kube::Error::Api(answer)) if answer.code == 404 => self.decide(Event::Deleted(0)),
-            Err(error) => tracing::warn!(%error, pod = %self.live.name, "a pod's status was not written"),
-        }
-    }
-
-    fn release_network(&mut self) {
-        if let Some(network) = self.live.network.lock().take() {
-            self.node.ipam.release(network.address());
-        }
-    }
-
-    /// Takes everything down and tells the API that the pod is no more.
-    async fn finish(mut self) {
-        if let Some(task) = self.sandbox.take() {
-            task.abort();
-        }
-        for slot in &mut self.slots {
-            slot.abort();
-        }
-        self.release_network();
-        self.node.pods.lock().remove(&self.live.uid);
-        let _ = std::fs::remove_dir_all(self.node.run_dir.join("pods").join(&self.live.uid));
-        let logs = format!("{}_{}_{}", self.live.namespace, self.live.name, self.live.uid);
-        let _ = std::fs::remove_dir_all(self.node.log_dir.join(logs));
-        let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &self.live.namespace);
-        let parameters = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid: Some(self.live.uid.clone()), resource_version: None }),
-            ..DeleteParams::default()
-        };
-        for _ in 0..5 {
-            match api.delete(&self.live.name, &parameters).await {
-                Ok(_) => return,
-                Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return,
-                Err(error) => {
-                    tracing::warn!(%error, pod = %self.live.name, "a pod's end was not recorded");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            }
         }
     }
 }

@@ -83,12 +83,30 @@ impl HostForwards {
                     self.open.insert(key, Open { target, port_name, forwarder });
                 }
                 Err(error) => {
-                    tracing::warn!(service = %key.service, %error, "a service is not reachable from the host");
+                    self.complain(services, &key, &error.to_string()).await;
                     self.failed.insert(key, target);
                 }
             }
         }
         self.publish(services, changed).await;
+    }
+
+    async fn complain(&self, services: &[Arc<Service>], key: &Key, error: &str) {
+        tracing::warn!(service = %key.service, %error, "a service is not reachable from the host");
+        let own = |s: &&Arc<Service>| {
+            s.metadata.namespace.as_ref() == Some(&key.namespace)
+                && s.metadata.name.as_ref() == Some(&key.service)
+        };
+        if let Some(service) = services.iter().find(own) {
+            crate::controllers::event(
+                &self.client,
+                service.as_ref(),
+                "Warning",
+                "HostPortUnavailable",
+                error,
+            )
+            .await;
+        }
     }
 
     /// A node port must be the very one; a load balancer prefers the service's own port, then a familiar one, then any.
@@ -124,7 +142,9 @@ impl HostForwards {
     }
 
     async fn write_status(&self, service: &Service, all: &[Forward]) {
-        let (Some(namespace), Some(name)) = (&service.metadata.namespace, &service.metadata.name) else { return };
+        let (Some(namespace), Some(name)) = (&service.metadata.namespace, &service.metadata.name) else {
+            return;
+        };
         let own: Vec<&Forward> =
             all.iter().filter(|f| &f.namespace == namespace && &f.service == name && !f.node_port).collect();
         let ports: Vec<String> = own.iter().map(|f| format!("{}={}", f.port, f.host_port)).collect();
@@ -143,7 +163,8 @@ impl HostForwards {
             .and_then(|s| s.load_balancer.as_ref()?.ingress.as_ref())
             .is_some_and(|ingress| !ingress.is_empty());
         if !has_ingress && !own.is_empty() {
-            let patch = json!({"status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1", "ipMode": "Proxy"}]}}});
+            let patch =
+                json!({"status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1", "ipMode": "Proxy"}]}}});
             if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
                 tracing::debug!(%error, "a load balancer's status was not written");
             }
@@ -199,13 +220,18 @@ mod tests {
 
     #[test]
     fn what_is_forwarded() {
-        let ports = json!([{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP", "nodePort": 30053}]);
+        let ports =
+            json!([{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP", "nodePort": 30053}]);
         for (kind, expected) in [
             ("ClusterIP", vec![]),
             ("NodePort", vec![(80, Some(30080))]),
             ("LoadBalancer", vec![(80, Some(30080)), (80, None)]),
         ] {
-            assert_eq!(wished(json!({"type": kind, "clusterIP": "10.96.5.5", "ports": ports})), expected, "{kind}");
+            assert_eq!(
+                wished(json!({"type": kind, "clusterIP": "10.96.5.5", "ports": ports})),
+                expected,
+                "{kind}"
+            );
         }
         assert_eq!(wished(json!({"type": "LoadBalancer", "clusterIP": "", "ports": ports})), vec![]);
     }

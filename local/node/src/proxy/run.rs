@@ -37,7 +37,9 @@ pub async fn run(
         let (all_services, all_slices) = (services.all(), slices.all());
         let (by_ref, slices_by_ref) = (refs(&all_services), refs(&all_slices));
         // Names first: who resolves a name now finds rules by the time it connects, or is told to try again.
-        outputs.zone.send_replace(Arc::new(Zone::build(by_ref.iter().copied(), slices_by_ref.iter().copied())));
+        outputs
+            .zone
+            .send_replace(Arc::new(Zone::build(by_ref.iter().copied(), slices_by_ref.iter().copied())));
         let table = table::build(by_ref.iter().copied(), slices_by_ref.iter().copied());
         if applied.as_ref() != Some(&table) {
             match nft::apply(&program::render(&table)).await {

@@ -84,7 +84,7 @@ pub fn build<'a>(
         let slices = by_service.get(&key).map(Vec::as_slice).unwrap_or_default();
         ports.extend(service_ports(service, key, slices));
     }
-    ports.sort_by(|a, b| (a.address, a.protocol, a.port).cmp(&(b.address, b.protocol, b.port)));
+    ports.sort_by_key(|p| (p.address, p.protocol, p.port));
     Table { ports }
 }
 

@@ -25,7 +25,10 @@ pub(super) fn etc(pod: &Pod, facts: &Facts, hostname: &str, uid: u32) -> BTreeMa
         ("/etc/hostname", format!("{hostname}\n")),
         ("/etc/hosts", hosts(spec, namespace, facts, hostname)),
         ("/etc/resolv.conf", resolv_conf(spec, namespace)),
-        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into()),
+        (
+            "/etc/nsswitch.conf",
+            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into(),
+        ),
         ("/etc/passwd", passwd(uid)),
         ("/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\nistio-proxy:x:1337:\n".into()),
         ("/etc/os-release", "ID=meltemi\nNAME=\"Meltemi pod\"\nPRETTY_NAME=\"Meltemi pod\"\n".into()),
@@ -44,7 +47,9 @@ fn passwd(uid: u32) -> String {
 }
 
 fn hosts(spec: &PodSpec, namespace: &str, facts: &Facts, hostname: &str) -> String {
-    let mut text = String::from("# Made by the node for this pod.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let mut text = String::from(
+        "# Made by the node for this pod.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+    );
     let full = spec.subdomain.as_ref().filter(|s| !s.is_empty());
     let full = full.map(|s| format!("{hostname}.{s}.{namespace}.svc.{}\t", dns::DOMAIN)).unwrap_or_default();
     let _ = writeln!(text, "{}\t{full}{hostname}", facts.pod_ip);
@@ -104,11 +109,17 @@ mod tests {
     #[test]
     fn dns_settings_are_merged() {
         let plain = resolv_conf(&spec(json!({"containers": []})), "ns");
-        assert_eq!(plain, "search ns.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n");
-        let more = spec(json!({"containers": [], "dnsConfig": {"searches": ["x.y"], "options": [{"name": "ndots", "value": "1"}]}}));
+        assert_eq!(
+            plain,
+            "search ns.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+        );
+        let more = spec(
+            json!({"containers": [], "dnsConfig": {"searches": ["x.y"], "options": [{"name": "ndots", "value": "1"}]}}),
+        );
         let text = resolv_conf(&more, "ns");
         assert!(text.contains("cluster.local x.y\n") && text.contains("options ndots:1\n"), "{text}");
-        let own = spec(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}}));
+        let own =
+            spec(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}}));
         assert_eq!(resolv_conf(&own, "ns"), "nameserver 1.1.1.1\n");
     }
 
@@ -116,11 +127,16 @@ mod tests {
     fn host_names() {
         let pod = |json| -> Pod { serde_json::from_value(json).unwrap() };
         assert_eq!(hostname(&pod(json!({"metadata": {"name": "web-1"}}))), "web-1");
-        assert_eq!(hostname(&pod(json!({"metadata": {"name": "x"}, "spec": {"containers": [], "hostname": "own"}}))), "own");
+        assert_eq!(
+            hostname(&pod(json!({"metadata": {"name": "x"}, "spec": {"containers": [], "hostname": "own"}}))),
+            "own"
+        );
         let long = format!("{}-tail", "a".repeat(62));
         assert_eq!(hostname(&pod(json!({"metadata": {"name": long}}))), "a".repeat(62));
         let facts = Facts { pod_ip: "10.244.0.5".into(), ..Facts::default() };
-        let spec = spec(json!({"containers": [], "subdomain": "db", "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a"]}]}));
+        let spec = spec(
+            json!({"containers": [], "subdomain": "db", "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a"]}]}),
+        );
         let text = hosts(&spec, "ns", &facts, "db-0");
         assert!(text.contains("10.244.0.5\tdb-0.db.ns.svc.cluster.local\tdb-0\n1.2.3.4\ta\n"), "{text}");
     }

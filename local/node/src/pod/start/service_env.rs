@@ -11,7 +11,12 @@ pub(super) fn variables<'a>(
     links: bool,
 ) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
-    add(&mut env, "KUBERNETES", &crate::net::API_IP.to_string(), &[(Some("https".into()), 443, "tcp".into())]);
+    add(
+        &mut env,
+        "KUBERNETES",
+        &crate::net::API_IP.to_string(),
+        &[(Some("https".into()), 443, "tcp".into())],
+    );
     for service in services {
         let (Some(spec), Some(name)) = (&service.spec, &service.metadata.name) else { continue };
         let address = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None");
@@ -34,7 +39,12 @@ fn upper(name: &str) -> String {
     name.to_ascii_uppercase().replace('-', "_")
 }
 
-fn add(env: &mut BTreeMap<String, String>, name: &str, address: &str, ports: &[(Option<String>, i32, String)]) {
+fn add(
+    env: &mut BTreeMap<String, String>,
+    name: &str,
+    address: &str,
+    ports: &[(Option<String>, i32, String)],
+) {
     let Some((_, first, first_protocol)) = ports.first() else { return };
     env.insert(format!("{name}_SERVICE_HOST"), address.into());
     env.insert(format!("{name}_SERVICE_PORT"), first.to_string());
@@ -63,7 +73,11 @@ mod tests {
                 "spec": {"clusterIP": ip, "ports": [{"name": "http-web", "port": 80}]}}))
             .unwrap()
         };
-        let all = [service("a", "my-web", "10.96.1.1"), service("b", "far", "10.96.1.2"), service("a", "none", "None")];
+        let all = [
+            service("a", "my-web", "10.96.1.1"),
+            service("b", "far", "10.96.1.2"),
+            service("a", "none", "None"),
+        ];
         let env = variables(&all, "a", true);
         for (name, value) in [
             ("MY_WEB_SERVICE_HOST", "10.96.1.1"),

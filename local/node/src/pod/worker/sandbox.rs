@@ -42,8 +42,14 @@ impl Worker {
         }
         self.update_volumes();
         let waiting = |phase: &Phase| matches!(phase, Phase::Waiting { reason, .. } if reason.starts_with("CreateContainer"));
-        let waiting: Vec<usize> =
-            self.state.containers.iter().enumerate().filter(|(_, c)| waiting(&c.phase)).map(|(i, _)| i).collect();
+        let waiting: Vec<usize> = self
+            .state
+            .containers
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| waiting(&c.phase))
+            .map(|(i, _)| i)
+            .collect();
         for index in waiting {
             self.decide(Event::Retry(index));
         }
@@ -148,7 +154,8 @@ impl Sandbox {
 /// Asks for all tokens of a pod's volumes.
 async fn tokens(node: &Node, pod: &Pod) -> Result<Tokens, String> {
     let meta = &pod.metadata;
-    let account = pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into());
+    let account =
+        pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into());
     let api: Api<ServiceAccount> =
         Api::namespaced(node.client.clone(), meta.namespace.as_deref().unwrap_or_default());
     let mut tokens = Tokens::new();

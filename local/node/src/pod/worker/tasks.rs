@@ -12,7 +12,9 @@ use crate::pod::state::{Event, ProbeKind};
 
 impl Worker {
     pub(super) fn start(&mut self, index: usize) {
-        let (Some(container), Some(slot)) = (self.container(index), self.slots.get_mut(index)) else { return };
+        let (Some(container), Some(slot)) = (self.container(index), self.slots.get_mut(index)) else {
+            return;
+        };
         slot.run += 1;
         let run = slot.run;
         let task = Start {
@@ -76,7 +78,11 @@ impl Worker {
             if !passed && kind != ProbeKind::Readiness {
                 let name = self.plan.containers.get(index).map(|c| c.name.clone()).unwrap_or_default();
                 let kind = format!("{kind:?}").to_lowercase();
-                self.event(index, "Killing", &format!("Container {name} failed {kind} probe, will be restarted"));
+                self.event(
+                    index,
+                    "Killing",
+                    &format!("Container {name} failed {kind} probe, will be restarted"),
+                );
             }
             self.decide(Event::Probe(index, kind, passed));
         }
@@ -140,7 +146,10 @@ impl Start {
                 self.tell(Event::NotStarted(self.index, reason.into(), message));
             }
             Err(Failure::Start(message)) => {
-                self.event("Failed", &format!("Error: failed to start container \"{}\": {message}", self.container.name));
+                self.event(
+                    "Failed",
+                    &format!("Error: failed to start container \"{}\": {message}", self.container.name),
+                );
                 let special = ("StartError".to_owned(), message);
                 self.tell(Event::Exited(self.index, 128, Some(special)));
             }
@@ -153,7 +162,10 @@ impl Start {
         self.event("Pulled", &format!("Container image \"{image}\" already present on machine"));
         self.event("Created", &format!("Created container: {name}"));
         self.event("Started", &format!("Started container {name}"));
-        self.tell(Event::Started(self.index, format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))));
+        self.tell(Event::Started(
+            self.index,
+            format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+        ));
         let code = live.running.wait().await;
         let root = self.sources.node.run_dir.join("pods").join(&self.live.uid).join("roots");
         let _ = std::fs::remove_dir(root.join(format!("{name}-{}", self.run)));
