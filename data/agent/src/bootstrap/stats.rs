@@ -1,15 +1,43 @@
 //! Which of the proxy's own statistics are kept: few by default, more on request, as in Istio.
 
-use meltemi_proto::envoy::config::metrics::v3::{StatsConfig, StatsMatcher, stats_matcher};
+use std::collections::BTreeMap;
+
+use meltemi_proto::envoy::config::metrics::v3::tag_specifier::TagValue;
+use meltemi_proto::envoy::config::metrics::v3::{
+    HistogramBucketSettings, StatsConfig, StatsMatcher, TagSpecifier, stats_matcher,
+};
 use meltemi_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use meltemi_proto::envoy::r#type::matcher::v3::{ListStringMatcher, RegexMatcher, StringMatcher};
 use meltemi_proto::google::protobuf::BoolValue;
 
 use crate::settings::Settings;
 
-const PREFIXES: [&str; 7] =
-    ["cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm", "reporter=", "component"];
+const PREFIXES: [&str; 8] = [
+    "cluster_manager",
+    "listener_manager",
+    "server",
+    "cluster.xds-grpc",
+    "wasm",
+    "reporter=",
+    "component",
+    "istio",
+];
 const SUFFIXES: [&str; 4] = ["rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied"];
+/// Parts of names that Prometheus shows as labels: dashboards ask for `cluster_name`, not for Envoy's `envoy_cluster_name`. The
+/// first group is cut out of the name, the second is the value. Addresses may end with a `;` that marks their end.
+const TAGS: [(&str, &str); 9] = [
+    ("cluster_name", r"^cluster\.((.+?(\..+?\.svc\.cluster\.local)?)\.)"),
+    ("tcp_prefix", r"^tcp\.((.*?)\.)\w+?$"),
+    ("response_code", r"_rq(_(\d{3}))$"),
+    ("response_code_class", r"_rq(_(\dxx))$"),
+    ("http_conn_manager_prefix", r"^http\.(((?:inbound_|outbound_)?[_.\[\]0-9a-fA-F]+;?|[^.;]+)\.)"),
+    ("listener_address", r"^listener\.(([_.\[\]0-9a-fA-F]+;?|[^.;]+)\.)"),
+    ("authz_enforce_result", r"rbac(\.(allowed|denied))"),
+    ("authz_dry_run_action", r"(\.istio_dry_run_(allow|deny)_)"),
+    ("authz_dry_run_result", r"(\.shadow_(allowed|denied))"),
+];
+/// Buckets of histograms by the beginning of their names, as JSON.
+const BUCKETS: &str = "sidecar.istio.io/statsHistogramBuckets";
 /// Makes a pattern of a text.
 type Pattern = fn(String) -> MatchPattern;
 /// Annotations that keep more, by the kind of match.
@@ -39,11 +67,34 @@ pub(super) fn config(settings: &Settings) -> StatsConfig {
         .map(|pattern| StringMatcher { match_pattern: Some(pattern), ignore_case: false })
         .collect();
     let list = stats_matcher::StatsMatcher::InclusionList(ListStringMatcher { patterns });
+    let annotation = settings.metadata.annotations.get(BUCKETS).map(String::as_str).unwrap_or_default();
     StatsConfig {
-        use_all_default_tags: Some(BoolValue { value: true }),
+        stats_tags: TAGS.map(|(name, regex)| tag(name, regex)).into(),
+        use_all_default_tags: Some(BoolValue { value: false }),
         stats_matcher: Some(StatsMatcher { stats_matcher: Some(list) }),
+        histogram_bucket_settings: buckets(annotation),
         ..Default::default()
     }
+}
+
+fn tag(name: &str, regex: &str) -> TagSpecifier {
+    TagSpecifier { tag_name: name.to_owned(), tag_value: Some(TagValue::Regex(regex.to_owned())) }
+}
+
+/// Buckets from the annotation; what is not a map from prefixes to bounds is left out with a warning.
+fn buckets(annotation: &str) -> Vec<HistogramBucketSettings> {
+    if annotation.is_empty() {
+        return Vec::new();
+    }
+    let by_prefix: BTreeMap<String, Vec<f64>> = serde_json::from_str(annotation).unwrap_or_else(|error| {
+        tracing::warn!(annotation = BUCKETS, %error, "expected {{\"<prefix>\": [<bound>, …]}}");
+        BTreeMap::new()
+    });
+    let setting = |(prefix, buckets): (String, Vec<f64>)| {
+        let matcher = StringMatcher { match_pattern: Some(MatchPattern::Prefix(prefix)), ignore_case: false };
+        HistogramBucketSettings { r#match: Some(matcher), buckets, ..Default::default() }
+    };
+    by_prefix.into_iter().map(setting).collect()
 }
 
 fn regex(text: String) -> MatchPattern {
