@@ -37,17 +37,20 @@ impl Admin {
     }
 }
 
-/// Sums the gauges, without the listeners that only the pod's own surroundings use.
+/// Sums the gauges.
 fn active(stats: &str) -> u64 {
-    let own = |name: &str| {
-        ["admin", "_15021", "_15090"].iter().any(|part| name.contains(part)) || name.contains("worker_")
-    };
     stats
         .lines()
         .filter_map(|line| line.split_once(": "))
-        .filter(|(name, _)| !own(name))
+        .filter(|(name, _)| is_client_gauge(name))
         .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
         .sum()
+}
+
+/// Does a gauge count clients' connections? Not those of the listeners that only the pod's own surroundings use.
+pub(crate) fn is_client_gauge(name: &str) -> bool {
+    let own = ["admin", "_15021", "_15090", "worker_"].iter().any(|part| name.contains(part));
+    name.starts_with("listener.") && name.ends_with(".downstream_cx_active") && !own
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
 use meltemi_proto::envoy::config::core::v3::Extension;
-use meltemi_proto::ports;
 use meltemi_proxy::engine::{Engine, Handle, Options};
+use meltemi_proxy::telemetry::stats::group::Value;
+use meltemi_proxy::telemetry::stats::registry::Sample;
 
-use crate::admin::Admin;
+use crate::admin::is_client_gauge;
 use crate::data_plane::{DataPlane, StartOptions, Starter};
 use crate::istiod::Failure;
+
+/// Worker threads where nothing is said, as Istio's sidecars have.
+const WORKERS: usize = 2;
 
 /// Starts the engine in this process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,22 +31,20 @@ impl Starter for InProcess {
         options: StartOptions,
     ) -> Result<Arc<dyn DataPlane>, Failure> {
         let options = Options {
-            concurrency: options.concurrency.unwrap_or(0),
+            concurrency: options.concurrency.unwrap_or(WORKERS),
             drain_time: options.drain_time,
             bypass_mark: options.bypass_mark,
             ..Options::default()
         };
         // The engine resolves names and binds ports while it starts.
         let handle = tokio::task::spawn_blocking(move || Engine::start(bootstrap, options)).await??;
-        let port = handle.admin_address().map_or(ports::ADMIN, |address| address.port());
-        Ok(Arc::new(Running { handle: Mutex::new(Some(Arc::new(handle))), admin: Admin { port } }))
+        Ok(Arc::new(Running { handle: Mutex::new(Some(Arc::new(handle))) }))
     }
 }
 
 struct Running {
     /// Taken at the end: dropping the last handle ends the engine.
     handle: Mutex<Option<Arc<Handle>>>,
-    admin: Admin,
 }
 
 impl Running {
@@ -68,7 +70,13 @@ impl DataPlane for Running {
     }
 
     async fn active_connections(&self) -> Option<u64> {
-        self.admin.active_connections().await
+        let handle = self.handle()?;
+        let samples = handle.stats().samples();
+        let open = |sample: &Sample| match sample.value {
+            Value::Gauge(open) if is_client_gauge(&sample.name) => open.unsigned_abs(),
+            _ => 0,
+        };
+        Some(samples.iter().map(open).sum())
     }
 
     async fn shutdown(&self) {

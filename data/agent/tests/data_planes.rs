@@ -1,5 +1,5 @@
-//! Real Envoy in the engine's place. Runs where `MELTEMI_ENVOY` names an Envoy binary, in a network namespace of
-//! its own, as the bootstrap's ports are fixed.
+//! Both data planes under the same agent: our engine, and real Envoy where `MELTEMI_ENVOY` names a binary. Each in a
+//! network namespace of its own, as the bootstrap's ports are fixed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use meltemi_agent::data_plane::Starter;
+use meltemi_agent::engine::InProcess;
 use meltemi_agent::envoy::Envoy;
 use meltemi_agent::http_client::{Answer, Target, send};
 use meltemi_agent::net::Dial;
@@ -28,6 +30,10 @@ use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{
 };
 
 use support::{ID, Istiod};
+
+/// Which data plane a process of this test runs: ours, or the program of this path.
+const PLANE: &str = "MELTEMI_TEST_PLANE";
+const ENGINE: &str = "engine";
 
 /// A cluster that needs the workload's certificate.
 fn mutual() -> Cluster {
@@ -65,21 +71,32 @@ fn mutual() -> Cluster {
     }
 }
 
-#[test]
-fn envoy_takes_the_engines_place() {
-    let Some(program) = std::env::var_os("MELTEMI_ENVOY") else {
-        eprintln!("skipped: MELTEMI_ENVOY names no Envoy binary");
-        return;
-    };
+/// This program again, in a namespace of its own, with this data plane.
+fn scenario(plane: &str) {
     let output = Command::new("unshare")
         .args(["-Urn", "sh", "-c", "ip link set lo up && exec \"$0\" --exact inside --nocapture"])
         .arg(std::env::current_exe().unwrap())
-        .env("MELTEMI_TEST_INSIDE", program)
+        .env(PLANE, plane)
         .output()
-        .unwrap();
+        .unwrap_or_else(|error| panic!("cannot run unshare: {error}; install util-linux"));
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("inside: done"), "{text}");
+}
+
+#[test]
+fn our_engine() {
+    if std::env::var_os(PLANE).is_none() {
+        scenario(ENGINE);
+    }
+}
+
+#[test]
+fn real_envoy() {
+    match std::env::var("MELTEMI_ENVOY") {
+        Ok(program) if std::env::var_os(PLANE).is_none() => scenario(&program),
+        _ => eprintln!("skipped: MELTEMI_ENVOY names no Envoy binary"),
+    }
 }
 
 async fn ask(port: u16, path: &str) -> Option<Answer> {
@@ -106,7 +123,9 @@ fn has(answer: &Answer, text: &str) -> bool {
 
 #[tokio::test]
 async fn inside() {
-    let Ok(program) = std::env::var("MELTEMI_TEST_INSIDE") else { return };
+    let Ok(plane) = std::env::var(PLANE) else { return };
+    let starter: Arc<dyn Starter> =
+        if plane == ENGINE { Arc::new(InProcess) } else { Arc::new(Envoy::new(Some(&plane))) };
     for delta in [true, false] {
         let istiod = Istiod::new(vec![mutual()]);
         let dir = tempfile::tempdir().unwrap();
@@ -115,8 +134,7 @@ async fn inside() {
         settings.proxy_log_level = "warning".into();
         let status = settings.status_port;
         let stop = Shutdown::new();
-        let agent =
-            tokio::spawn(meltemi_agent::proxy(settings, Arc::new(Envoy::new(Some(&program))), stop.clone()));
+        let agent = tokio::spawn(meltemi_agent::proxy(settings, starter.clone(), stop.clone()));
         until(status, "/healthz/ready", |answer| answer.status == 200).await;
         until(15021, "/healthz/ready", |answer| answer.status == 200).await;
         until(15000, "/certs", |answer| has(answer, ID)).await;
@@ -134,7 +152,9 @@ async fn inside() {
         until(15000, "/clusters", |answer| has(answer, "last") && !has(answer, "later")).await;
         stop.request();
         agent.await.unwrap().unwrap();
-        assert!(ask(15000, "/ready").await.is_none(), "Envoy is gone");
+        while ask(15000, "/ready").await.is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     println!("inside: done");
 }
