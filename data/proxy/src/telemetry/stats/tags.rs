@@ -118,6 +118,32 @@ mod tests {
     }
 
     #[test]
+    fn addresses_end_where_names_begin() {
+        let tags = [
+            tag("prefix", r"^http\.(((?:inbound_|outbound_)?[_.\[\]0-9a-fA-F]+;?|[^.;]+)\.)"),
+            tag("address", r"^listener\.(([_.\[\]0-9a-fA-F]+;?|[^.;]+)\.)"),
+        ];
+        for (name, expected) in [
+            (
+                "http.inbound_0.0.0.0_9080;.downstream_rq_total",
+                "http.downstream_rq_total prefix=inbound_0.0.0.0_9080;",
+            ),
+            (
+                "http.outbound_10.0.0.1_80.downstream_cx_active",
+                "http.downstream_cx_active prefix=outbound_10.0.0.1_80",
+            ),
+            ("http.admin.downstream_cx_active", "http.downstream_cx_active prefix=admin"),
+            (
+                "listener.0.0.0.0_15006.downstream_cx_active",
+                "listener.downstream_cx_active address=0.0.0.0_15006",
+            ),
+            ("listener.[__]_15090.downstream_cx_total", "listener.downstream_cx_total address=[__]_15090"),
+        ] {
+            assert_eq!(show(&tags, name), expected);
+        }
+    }
+
+    #[test]
     fn several_tags_leave_one_name() {
         let tags = [tag("response_code", r"_rq(_(\d{3}))$"), tag("cluster_name", r"^cluster\.((.+?)\.)")];
         assert_eq!(
