@@ -145,10 +145,11 @@ impl Feed {
 
     /// Puts into force what is ready, asks for what is missing. Called after every change.
     fn settle(&mut self, this: &SharedFeed) {
-        self.clusters.activate(&self.registry);
+        let patient = !self.impatient && !*self.live.borrow();
+        self.clusters.activate(&self.registry, patient);
         let clusters_done = !self.awaited.contains(type_url::CLUSTER) && self.clusters.warming() == 0;
-        if clusters_done || self.impatient || *self.live.borrow() {
-            self.listeners.activate(&self.registry);
+        if clusters_done || !patient {
+            self.listeners.activate(&self.registry, patient);
         }
         self.wish();
         let secrets = secrets::by_source(&self.deps.secrets);

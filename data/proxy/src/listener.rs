@@ -49,9 +49,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Whether everything it waits for has arrived.
-    pub fn is_ready(&self) -> bool {
-        self.chains.all().all(|chain| chain.is_ready())
+    /// Whether its routes have arrived, and its secrets where they are asked for.
+    pub fn is_ready(&self, with_secrets: bool) -> bool {
+        self.chains.all().all(|chain| chain.is_ready(with_secrets))
     }
 
     /// All filter chains.

@@ -186,10 +186,11 @@ impl Clusters {
         Ok(())
     }
 
-    /// Puts every cluster that is ready into force.
-    pub(super) fn activate(&mut self, registry: &Registry) {
+    /// Puts every cluster that is ready into force. `patient` waits for secrets as well.
+    pub(super) fn activate(&mut self, registry: &Registry, patient: bool) {
         for (name, entry) in &mut self.entries {
-            if !entry.warming.as_ref().is_some_and(|live| live.ready.get()) {
+            let ready = |live: &Live| live.ready.get() && (!patient || live.cluster.has_secrets());
+            if !entry.warming.as_ref().is_some_and(ready) {
                 continue;
             }
             let Some(live) = entry.warming.take() else { continue };

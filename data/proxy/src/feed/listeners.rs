@@ -176,12 +176,13 @@ impl Listeners {
         }
     }
 
-    /// Puts every listener that is ready into force.
-    pub(super) fn activate(&mut self, registry: &Registry) {
+    /// Puts every listener that is ready into force. `patient` waits for secrets as well; without it a filter chain whose
+    /// secret is missing refuses its own clients only.
+    pub(super) fn activate(&mut self, registry: &Registry, patient: bool) {
         let ready: Vec<Arc<str>> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.warming.as_ref().is_some_and(|live| live.value.is_ready()))
+            .filter(|(_, entry)| entry.warming.as_ref().is_some_and(|live| live.value.is_ready(patient)))
             .map(|(name, _)| name.clone())
             .collect();
         let mut replaced = Vec::new();

@@ -151,7 +151,7 @@ impl Exchange {
             response = match (asked, most) {
                 (Some(asked), Some(most)) => Some(asked.min(most)),
                 (Some(asked), None) => Some(asked),
-                (None, most) => most,
+                (None, _) => response,
             };
         }
         if let Some(asked) = head.text(&RQ_TIMEOUT).and_then(|v| v.parse().ok()) {

@@ -30,9 +30,9 @@ pub struct FilterChain {
 }
 
 impl FilterChain {
-    /// Whether everything it waits for has arrived.
-    pub fn is_ready(&self) -> bool {
-        self.network.is_ready() && self.tls.as_ref().is_none_or(|tls| tls.is_ready())
+    /// Whether its routes have arrived, and its secrets where they are asked for.
+    pub fn is_ready(&self, with_secrets: bool) -> bool {
+        self.network.is_ready() && (!with_secrets || self.tls.as_ref().is_none_or(|tls| tls.is_ready()))
     }
 }
 

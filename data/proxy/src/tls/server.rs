@@ -64,7 +64,7 @@ impl Common {
         let (validation, delivered) = validation(proto, secrets)?;
         Ok(Self {
             versions: versions(proto.tls_params.as_ref())?,
-            alpn: proto.alpn_protocols.iter().map(|p| p.clone().into_bytes()).collect(),
+            alpn: spoken(&proto.alpn_protocols),
             certificate: certificate(proto, secrets)?,
             validation,
             delivered,
@@ -92,6 +92,13 @@ impl Common {
     fn verifies_peers(&self) -> bool {
         self.validation.is_some() || self.delivered.is_some()
     }
+}
+
+/// The protocols we can keep our word about. `istio-peer-exchange` promises a preamble on TCP that we do not send: a peer that
+/// is offered `istio` alone does without it.
+fn spoken(protocols: &[String]) -> Vec<Vec<u8>> {
+    let kept = protocols.iter().filter(|protocol| *protocol != "istio-peer-exchange");
+    kept.map(|protocol| protocol.clone().into_bytes()).collect()
 }
 
 fn certificate(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Option<Arc<Slot<Secret>>>> {

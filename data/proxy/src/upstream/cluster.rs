@@ -14,7 +14,7 @@ use super::breaker::Breakers;
 use super::endpoints::Assignment;
 use super::host::{Health, Host, HostSet, carry_over};
 use super::resolve::DnsTarget;
-use super::transport::Transports;
+use super::transport::{Transport, Transports};
 use crate::net::socket::DialOptions;
 use crate::telemetry::ClusterTags;
 use crate::telemetry::stats::tables::ClusterStats;
@@ -161,6 +161,14 @@ impl Cluster {
         self.stats.membership_healthy().set(healthy as u64);
         self.stats.membership_degraded().set(degraded as u64);
         self.hosts.store(Arc::new(HostSet { hosts, picker }));
+    }
+
+    /// Whether every secret its handshakes need is there.
+    pub fn has_secrets(&self) -> bool {
+        self.transports.iter().all(|transport| match transport {
+            Transport::Raw => true,
+            Transport::Tls(context) => context.is_ready(),
+        })
     }
 
     /// Chooses a host for a request; `None` when there is none.

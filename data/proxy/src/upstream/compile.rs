@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ::http::header::HeaderName;
 use arc_swap::ArcSwap;
+use meltemi_proto::any::message_name;
 use meltemi_proto::envoy::config::cluster::v3::Cluster as Proto;
 use meltemi_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use meltemi_proto::envoy::config::cluster::v3::cluster::common_lb_config::LocalityConfigSpecifier;
@@ -52,6 +53,7 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
     if proto.name.is_empty() {
         return Err(Reject::new("name", "is empty"));
     }
+    filters(proto)?;
     let discovery = discovery(proto)?;
     let names_allowed = matches!(discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
     let inline = match &proto.load_assignment {
@@ -99,6 +101,18 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
         cluster.set_hosts(cluster.inline.clone());
     }
     Ok(cluster)
+}
+
+/// Upstream network filters: only the one that has nothing to do without `istio-peer-exchange`.
+fn filters(proto: &Proto) -> Compiled<()> {
+    for (index, filter) in proto.filters.iter().enumerate() {
+        let name = filter.typed_config.as_ref().map_or("", |any| message_name(&any.type_url));
+        if name != "envoy.tcp.metadataexchange.config.MetadataExchange" {
+            let field = format!("filters[{index}]({})", filter.name);
+            return Err(Reject::new(field, format!("upstream network filter {name:?} is not supported")));
+        }
+    }
+    Ok(())
 }
 
 fn discovery(proto: &Proto) -> Compiled<Discovery> {

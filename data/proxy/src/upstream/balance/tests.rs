@@ -33,6 +33,8 @@ fn nobody_to_pick_from() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
     #[test]
     fn round_robin_is_exact_over_a_cycle(weights in prop::collection::vec(1u32..20, 1..6)) {
         let hosts: Vec<_> = weights.iter().enumerate().map(|(i, w)| host(i as u16 + 1, *w)).collect();
