@@ -1,6 +1,7 @@
 //! DestinationRules: which one applies to a host seen from a namespace.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use meltemi_config::Object;
@@ -122,30 +123,56 @@ impl Policy {
     }
 }
 
-/// The rules of one namespace by host; several objects about one host are put together here.
+/// The rules of one namespace about one host.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct NamespaceRules {
-    by_host: BTreeMap<String, Vec<Arc<DestinationRule>>>,
+struct HostRules {
+    /// Creation time and rule of every object, the oldest first.
+    objects: Vec<(String, Arc<DestinationRule>)>,
+    /// The same put together as far as they can be.
+    merged: Vec<Arc<DestinationRule>>,
 }
 
-impl NamespaceRules {
-    fn of<'a>(objects: impl Iterator<Item = &'a (String, Arc<DestinationRule>)>) -> NamespaceRules {
-        let mut sorted: Vec<_> = objects.collect();
-        sorted.sort_by(|a, b| (&a.0, &a.1.sources).cmp(&(&b.0, &b.1.sources)));
-        let mut rules = NamespaceRules::default();
-        for (_, rule) in sorted {
-            let same_host = rules.by_host.entry(rule.host.clone()).or_default();
+impl HostRules {
+    fn merge(&mut self) {
+        self.objects.sort_by(|a, b| (&a.0, &a.1.sources).cmp(&(&b.0, &b.1.sources)));
+        self.merged.clear();
+        for (_, rule) in &self.objects {
             let mergeable = |r: &&mut Arc<DestinationRule>| {
                 r.workload_selector.is_none()
                     && rule.workload_selector.is_none()
                     && r.export_to == rule.export_to
             };
-            match same_host.iter_mut().find(mergeable) {
+            match self.merged.iter_mut().find(mergeable) {
                 Some(older) => Arc::make_mut(older).absorb(rule),
-                None => same_host.push(rule.clone()),
+                None => self.merged.push(rule.clone()),
             }
         }
-        rules
+    }
+
+    /// The rule to use. One for selected clients is narrower than one for all.
+    fn pick(&self, usable: impl Fn(&DestinationRule) -> bool) -> Option<&Arc<DestinationRule>> {
+        let selected = self.merged.iter().find(|r| r.workload_selector.is_some() && usable(r));
+        selected.or_else(|| self.merged.iter().find(|r| usable(r)))
+    }
+}
+
+/// The rules of one namespace by host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NamespaceRules {
+    by_host: BTreeMap<Arc<str>, Arc<HostRules>>,
+}
+
+impl NamespaceRules {
+    /// Replaces what one object says about a host.
+    fn set(&mut self, host: &str, source: &(String, String), rule: Option<(String, Arc<DestinationRule>)>) {
+        let rules = self.by_host.entry(host.into()).or_default();
+        let rules = Arc::make_mut(rules);
+        rules.objects.retain(|(_, held)| !held.sources.contains(source));
+        rules.objects.extend(rule);
+        rules.merge();
+        if rules.objects.is_empty() {
+            self.by_host.remove(host);
+        }
     }
 
     fn find(
@@ -153,47 +180,44 @@ impl NamespaceRules {
         hostname: &str,
         usable: impl Fn(&DestinationRule) -> bool,
     ) -> Option<&Arc<DestinationRule>> {
-        let pick = |rules: &'_ Vec<Arc<DestinationRule>>| {
-            // A rule for selected clients is narrower than one for all.
-            let selected = rules.iter().position(|r| r.workload_selector.is_some() && usable(r));
-            selected.or_else(|| rules.iter().position(|r| usable(r)))
-        };
-        if let Some(rules) = self.by_host.get(hostname)
-            && let Some(found) = pick(rules)
-        {
-            return rules.get(found);
+        if let Some(found) = self.by_host.get(hostname).and_then(|rules| rules.pick(&usable)) {
+            return Some(found);
         }
         // Wildcards sort before names, so only the head of the map is walked.
-        let wildcards = self.by_host.range("*".to_owned()..="*~".to_owned());
-        let usable_ones =
-            wildcards.filter_map(|(host, rules)| Some((host.as_str(), rules.get(pick(rules)?)?)));
+        let wildcards = self.by_host.range::<str, _>((Bound::Included("*"), Bound::Included("*~")));
+        let usable_ones = wildcards.filter_map(|(host, rules)| Some((&**host, rules.pick(&usable)?)));
         host::most_specific(hostname, usable_ones).map(|(_, rule)| rule)
     }
 }
 
-/// All rules, indexed by namespace.
+/// All rules, indexed by namespace and host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DestinationRules {
-    objects: ByNamespace<(String, Arc<DestinationRule>)>,
+    objects: ByNamespace<DestinationRule>,
     index: Arc<BTreeMap<Namespace, Arc<NamespaceRules>>>,
 }
 
 impl DestinationRules {
-    /// Sets or removes an object and rebuilds the index of its namespace only.
+    /// Sets or removes an object, with its creation time.
     pub fn set(&mut self, namespace: &str, name: &str, rule: Option<(String, Arc<DestinationRule>)>) {
-        self.objects.set(namespace, name, rule.map(Arc::new));
-        let rules = NamespaceRules::of(self.objects.of(namespace).map(Arc::as_ref));
+        let before = self.objects.set(namespace, name, rule.as_ref().map(|(_, rule)| rule.clone()));
+        let source = (namespace.to_owned(), name.to_owned());
         let index = Arc::make_mut(&mut self.index);
+        let rules = Arc::make_mut(index.entry(namespace.into()).or_default());
+        if let Some(before) = before.filter(|b| rule.as_ref().is_none_or(|(_, r)| r.host != b.host)) {
+            rules.set(&before.host, &source, None);
+        }
+        if let Some((created, rule)) = rule {
+            rules.set(&rule.host.clone(), &source, Some((created, rule)));
+        }
         if rules.by_host.is_empty() {
             index.remove(namespace);
-        } else {
-            index.insert(namespace.into(), Arc::new(rules));
         }
     }
 
     /// One object's rule, before it is put together with others.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<DestinationRule>> {
-        self.objects.get(namespace, name).map(|entry| &entry.1)
+        self.objects.get(namespace, name)
     }
 
     /// The rule for a service as a client sees it: the client's namespace, then the service's, then the root's.

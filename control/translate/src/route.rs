@@ -27,11 +27,8 @@ pub fn routes(snapshot: &Snapshot, view: &ProxyView, wanted: &Names<'_>) -> Vec<
         return gateway::routes(snapshot, view, wanted);
     }
     match wanted {
-        Names::Only(names) => names.iter().map(|name| outbound::route(snapshot, view, name)).collect(),
-        Names::All => {
-            let names = outbound::names(view);
-            names.iter().map(|name| outbound::route(snapshot, view, name)).collect()
-        }
+        Names::Only(names) => outbound::routes(snapshot, view, names.iter()),
+        Names::All => outbound::routes(snapshot, view, outbound::names(view).iter()),
     }
 }
 

@@ -61,16 +61,26 @@ impl World {
         self.now.shown = Arc::default();
         self.now.virtual_services.set(&name.0, &name.1, after.clone());
         for gateway in &gateways {
-            let held = self.now.virtual_services_by_gateway.get(gateway);
-            let mut list: Vec<Arc<VirtualService>> = held.map(|l| l.to_vec()).unwrap_or_default();
-            list.retain(|vs| vs.namespace() != name.0 || vs.object.meta.name != name.1);
-            list.extend(after.iter().filter(|vs| vs.has_gateway(gateway)).cloned());
-            list.sort_by(|a, b| a.age().cmp(&b.age()));
-            let list = (!list.is_empty()).then(|| Arc::new(list));
-            self.now.virtual_services_by_gateway.set(gateway.clone(), list);
+            self.list_at_gateway(gateway, name, after.as_ref().filter(|vs| vs.has_gateway(gateway)));
         }
         let hosts = both.iter().flat_map(|vs| vs.hosts.iter().cloned()).collect();
         self.changes.push(Touched::VirtualService { object: name.clone(), gateways, hosts, export_to });
+    }
+
+    /// Puts a VirtualService in its place, by age, among those of a gateway.
+    fn list_at_gateway(&mut self, gateway: &str, name: &Name, after: Option<&Arc<VirtualService>>) {
+        let by_gateway = &mut self.now.virtual_services_by_gateway;
+        let mut list = by_gateway.get(gateway).cloned().unwrap_or_default();
+        // Out of the map first: so the list is changed in place unless a snapshot holds it.
+        by_gateway.set(gateway.to_owned(), None);
+        let held = Arc::make_mut(&mut list);
+        held.retain(|vs| vs.namespace() != name.0 || vs.object.meta.name != name.1);
+        if let Some(vs) = after {
+            let place = held.partition_point(|older| older.age() < vs.age());
+            held.insert(place, vs.clone());
+        }
+        let filled = !held.is_empty();
+        by_gateway.set(gateway.to_owned(), filled.then_some(list));
     }
 
     pub(super) fn set_destination_rule(&mut self, name: Name, object: Option<Arc<Object<RuleSpec>>>) {

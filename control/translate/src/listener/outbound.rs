@@ -17,7 +17,10 @@ use crate::{destination, names, wire};
 
 /// All outbound listeners.
 pub(super) fn listeners(snapshot: &Snapshot, view: &ProxyView) -> Vec<Listener> {
-    let mut drafts = Drafts { snapshot, view, by_address: BTreeMap::new() };
+    let routes = view.mesh_virtual_services(snapshot).map(std::convert::AsRef::as_ref);
+    let routes =
+        routes.filter(|vs: &&VirtualService| vs.object.spec.tcp.len() + vs.object.spec.tls.len() > 0);
+    let mut drafts = Drafts { snapshot, view, routes: routes.collect(), by_address: BTreeMap::new() };
     for service in view.services.iter() {
         for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
             drafts.add(service, port);
@@ -68,6 +71,8 @@ struct Draft {
 struct Drafts<'a> {
     snapshot: &'a Snapshot,
     view: &'a ProxyView,
+    /// VirtualServices that route bytes, the oldest first.
+    routes: Vec<&'a VirtualService>,
     by_address: BTreeMap<(String, u16), Draft>,
 }
 
@@ -154,10 +159,9 @@ impl Drafts<'_> {
     /// VirtualServices that route this service's bytes.
     fn routes(&self, service: &Service) -> impl Iterator<Item = &VirtualService> {
         let hostname = service.key.hostname.clone();
-        let all = self.view.mesh_virtual_services(self.snapshot).map(std::convert::AsRef::as_ref);
-        all.filter(move |vs: &&VirtualService| {
-            vs.hosts.iter().any(|h| meltemi_mesh::host::covered_by(&hostname, h))
-        })
+        let covers =
+            move |vs: &&VirtualService| vs.hosts.iter().any(|h| meltemi_mesh::host::covered_by(&hostname, h));
+        self.routes.iter().copied().filter(covers)
     }
 
     /// Chains for `tls` and `tcp` rules that have a condition on the connection.
@@ -216,7 +220,7 @@ impl Drafts<'_> {
     }
 
     fn finish(self) -> Vec<Listener> {
-        let Drafts { snapshot, view, by_address } = self;
+        let Drafts { snapshot, view, by_address, .. } = self;
         by_address.into_iter().map(|((ip, port), draft)| finish(snapshot, view, (&ip, port), draft)).collect()
     }
 }

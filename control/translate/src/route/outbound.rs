@@ -1,6 +1,6 @@
 //! Routes of sidecars: one configuration a port, one virtual host a service.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meltemi_mesh::service::Service;
 use meltemi_mesh::{Port, Protocol, ProxyView, Snapshot, VirtualService, host};
@@ -31,13 +31,23 @@ pub fn names(view: &ProxyView) -> BTreeSet<String> {
     names
 }
 
+/// The route configurations named.
+pub fn routes<'n>(
+    snapshot: &Snapshot,
+    view: &ProxyView,
+    names: impl Iterator<Item = &'n String>,
+) -> Vec<v3::RouteConfiguration> {
+    let routed = Routed::of(snapshot, view);
+    names.map(|name| route(snapshot, view, &routed, name)).collect()
+}
+
 /// One route configuration: `9080`, or `host:port` of a service whose protocol is sniffed.
-pub fn route(snapshot: &Snapshot, view: &ProxyView, name: &str) -> v3::RouteConfiguration {
+fn route(snapshot: &Snapshot, view: &ProxyView, routed: &Routed<'_>, name: &str) -> v3::RouteConfiguration {
     let (only, port) = match name.rsplit_once(':') {
         Some((host, port)) => (Some(host), port),
         None => (None, name),
     };
-    let mut hosts = Hosts { snapshot, view, domains: BTreeSet::new(), list: Vec::new() };
+    let mut hosts = Hosts { snapshot, view, routed, domains: BTreeSet::new(), list: Vec::new() };
     if let Ok(port) = port.parse::<u16>() {
         hosts.add_port(port, only);
     }
@@ -49,31 +59,33 @@ pub fn route(snapshot: &Snapshot, view: &ProxyView, name: &str) -> v3::RouteConf
 struct Hosts<'a> {
     snapshot: &'a Snapshot,
     view: &'a ProxyView,
+    routed: &'a Routed<'a>,
     domains: BTreeSet<String>,
     list: Vec<v3::VirtualHost>,
 }
 
-impl<'a> Hosts<'a> {
+impl Hosts<'_> {
     fn add_port(&mut self, number: u16, only: Option<&str>) {
-        let routed: Vec<&'a VirtualService> =
-            self.view.mesh_virtual_services(self.snapshot).map(std::convert::AsRef::as_ref).collect();
+        let view = self.view;
         let speaks_http =
             |p: &&Port| p.number == number && (p.protocol.is_http() || p.protocol == Protocol::Auto);
-        for service in self.view.services.iter() {
-            let wanted = only.is_none_or(|only| only == service.key.hostname);
-            if let Some(port) = service.ports.iter().find(speaks_http).filter(|_| wanted) {
-                self.add_service(service, port, &routed);
+        let mut add = |service: &Service| {
+            if let Some(port) = service.ports.iter().find(speaks_http) {
+                self.add_service(service, port);
             }
+        };
+        match only {
+            Some(hostname) => view.service(hostname).into_iter().for_each(|service| add(service)),
+            None => view.services.iter().for_each(|service| add(service)),
         }
         if number == HTTP_PORT && only.is_none() {
-            self.add_hosts_without_service(&routed);
+            self.add_hosts_without_service();
         }
     }
 
-    fn add_service(&mut self, service: &Service, port: &Port, routed: &[&VirtualService]) {
+    fn add_service(&mut self, service: &Service, port: &Port) {
         let hostname = &service.key.hostname;
-        let own = find(routed, hostname);
-        let routes = match own {
+        let routes = match self.routed.find(hostname) {
             Some(vs) => http::routes(self.snapshot, self.view, vs, At::Mesh { port: port.number }),
             None => vec![self.plain(service, port)],
         };
@@ -82,16 +94,13 @@ impl<'a> Hosts<'a> {
     }
 
     /// Hosts that VirtualServices name and no service has.
-    fn add_hosts_without_service(&mut self, routed: &[&VirtualService]) {
-        for vs in routed {
-            if vs.object.spec.http.is_empty() {
-                continue;
-            }
-            for hostname in &vs.hosts {
-                let known = self.view.services.iter().any(|s| host::covered_by(&s.key.hostname, hostname));
-                if known {
-                    continue;
-                }
+    fn add_hosts_without_service(&mut self) {
+        for (hostname, vs) in self.routed.all() {
+            let known = match host::is_wildcard(hostname) {
+                true => self.view.services.iter().any(|s| host::covered_by(&s.key.hostname, hostname)),
+                false => self.view.service(hostname).is_some(),
+            };
+            if !known {
                 let routes = http::routes(self.snapshot, self.view, vs, At::Mesh { port: HTTP_PORT });
                 let domains = domains::of_name(self.snapshot, self.view, hostname, HTTP_PORT);
                 self.push(format!("{hostname}:{HTTP_PORT}"), domains, routes);
@@ -152,20 +161,38 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// The VirtualService of a host: the most specific name wins, then the oldest.
-fn find<'a>(routed: &[&'a VirtualService], hostname: &str) -> Option<&'a VirtualService> {
-    let mut best: Option<(&str, &'a VirtualService)> = None;
-    for vs in routed.iter().filter(|vs| !vs.object.spec.http.is_empty()) {
-        for pattern in vs.hosts.iter().filter(|pattern| host::covered_by(hostname, pattern)) {
-            if best.is_none_or(|(held, _)| narrower(pattern, held)) {
-                best = Some((pattern, vs));
-            }
-        }
-    }
-    best.map(|(_, vs)| vs)
+/// VirtualServices with `http` rules by host. Of several for one host the oldest counts.
+struct Routed<'a> {
+    exact: BTreeMap<&'a str, &'a VirtualService>,
+    /// Longest, that is most specific, first.
+    wildcards: Vec<(&'a str, &'a VirtualService)>,
 }
 
-fn narrower(a: &str, b: &str) -> bool {
-    (host::is_wildcard(b) && !host::is_wildcard(a))
-        || (host::is_wildcard(a) && host::is_wildcard(b) && a.len() > b.len())
+impl<'a> Routed<'a> {
+    fn of(snapshot: &'a Snapshot, view: &'a ProxyView) -> Routed<'a> {
+        let mut routed = Routed { exact: BTreeMap::new(), wildcards: Vec::new() };
+        for vs in view.mesh_virtual_services(snapshot).filter(|vs| !vs.object.spec.http.is_empty()) {
+            for hostname in &vs.hosts {
+                if host::is_wildcard(hostname) {
+                    routed.wildcards.push((hostname, vs));
+                } else {
+                    routed.exact.entry(hostname).or_insert(vs);
+                }
+            }
+        }
+        // The sort is stable, so of equal patterns the oldest stays first.
+        routed.wildcards.sort_by(|a, b| host::specificity(a.0, b.0));
+        routed.wildcards.dedup_by(|later, first| later.0 == first.0);
+        routed
+    }
+
+    /// The VirtualService of a host: the most specific name wins.
+    fn find(&self, hostname: &str) -> Option<&'a VirtualService> {
+        let covering = || self.wildcards.iter().find(|(pattern, _)| host::covered_by(hostname, pattern));
+        self.exact.get(hostname).copied().or_else(|| covering().map(|(_, vs)| *vs))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'a str, &'a VirtualService)> {
+        self.exact.iter().map(|(hostname, vs)| (*hostname, *vs)).chain(self.wildcards.iter().copied())
+    }
 }
