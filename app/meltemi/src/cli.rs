@@ -91,6 +91,19 @@ pub enum Verb {
     Profile(verbs::profile::Args),
     /// Print what an installation would apply.
     Manifest(verbs::manifest::Args),
+    /// Find what is wrong with the objects of files and of a cluster.
+    Analyze(verbs::analyze::Args),
+    /// Say whether files hold what the mesh would take.
+    #[command(visible_alias = "v")]
+    Validate(verbs::validate::Args),
+    /// Say whether every proxy has the configuration that the control plane last sent.
+    #[command(visible_alias = "ps")]
+    ProxyStatus(verbs::proxy_status::Args),
+    /// Show the configuration of a proxy.
+    #[command(visible_alias = "pc")]
+    ProxyConfig(verbs::proxy_config::Args),
+    /// Put the sidecar into manifests.
+    KubeInject(verbs::kube_inject::Args),
     /// Print the shell completion script.
     Completion(verbs::completion::Args),
     /// Print versions of the client, the control plane and the proxies.
@@ -125,6 +138,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Uninstall(args) => runtime()?.block_on(verbs::uninstall::run(&args, &cli.global)),
         Verb::Profile(args) => verbs::profile::run(&args),
         Verb::Manifest(args) => runtime()?.block_on(verbs::manifest::run(&args, &cli.global)),
+        Verb::Analyze(args) => runtime()?.block_on(verbs::analyze::run(&args, &cli.global)),
+        Verb::Validate(args) => verbs::validate::run(&args, &cli.global),
+        Verb::ProxyStatus(args) => runtime()?.block_on(verbs::proxy_status::run(&args, &cli.global)),
+        Verb::ProxyConfig(args) => runtime()?.block_on(verbs::proxy_config::run(&args, &cli.global)),
+        Verb::KubeInject(args) => runtime()?.block_on(verbs::kube_inject::run(&args, &cli.global)),
         Verb::Completion(args) => verbs::completion::run(&args),
         Verb::Version(args) => runtime()?.block_on(verbs::version::run(&args, &cli.global)),
     }

@@ -4,6 +4,7 @@
 //! `istio-iptables`, the name of a sample applet), or by the first argument.
 
 mod cli;
+mod engine;
 mod local;
 mod render;
 mod role;
@@ -17,6 +18,9 @@ fn main() -> std::process::ExitCode {
     // Helpers of containers and of the daemon's launch must run before any thread exists.
     if let Some(code) = meltemi_node::launch::hidden(arguments.get(1..).unwrap_or_default()) {
         return std::process::ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    if arguments.get(1).is_some_and(|first| first == meltemi_node::launch::DAEMON) {
+        return local::daemon::main(arguments.get(2..).unwrap_or_default());
     }
     role::Role::of(&arguments).run(arguments)
 }

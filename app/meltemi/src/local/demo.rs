@@ -1,5 +1,6 @@
 //! Deploying a demo, and waiting until a user would see it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _, discovery};
+use meltemi_node::host_ports::HostPorts;
 use serde_json::json;
 
 /// The field manager of what we apply.
@@ -99,31 +101,36 @@ fn describe(pod: &Pod) -> String {
     format!("pod {} ({})", pod.name_any(), waiting.collect::<Vec<_>>().join(", "))
 }
 
-/// Asks for a page until it answers 200, through `connect`, which opens a connection to the page's server.
-pub async fn page_answers(host: &str, port: u16, path: &str, patience: Duration) -> anyhow::Result<()> {
+/// Asks for a page until it answers 200, from the host's network as the user will.
+pub async fn page_answers(
+    host: &HostPorts,
+    address: SocketAddr,
+    path: &str,
+    patience: Duration,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience;
     loop {
-        let answer = ask(host, port, path).await;
+        let answer = ask(host, address, path).await;
         match answer {
             Ok(200) => return Ok(()),
             other if Instant::now() > deadline => {
                 let last =
                     other.map_or_else(|error| format!("{error:#}"), |status| format!("status {status}"));
-                anyhow::bail!("http://{host}:{port}{path} does not answer: {last}");
+                anyhow::bail!("http://{address}{path} does not answer: {last}");
             }
             _ => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
 
-async fn ask(host: &str, port: u16, path: &str) -> anyhow::Result<u16> {
+async fn ask(host: &HostPorts, address: SocketAddr, path: &str) -> anyhow::Result<u16> {
     use http_body_util::{BodyExt as _, Empty};
-    let stream = tokio::net::TcpStream::connect((host, port)).await?;
+    let stream = host.connect(address).await?;
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let connection = tokio::spawn(connection);
     let request = http::Request::get(path)
-        .header("host", format!("{host}:{port}"))
+        .header("host", address.to_string())
         .body(Empty::<hyper::body::Bytes>::new())?;
     let response = tokio::time::timeout(Duration::from_secs(10), sender.send_request(request)).await??;
     let status = response.status().as_u16();

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::engine::InProcess;
 
 /// Runs the agent's verb: `proxy`, `istio-iptables`, `request`, `wait` or `version`.
-pub fn run(_arguments: Vec<OsString>) -> ExitCode {
-    eprintln!("Error: the agent is not linked into this build yet");
-    ExitCode::FAILURE
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    meltemi_agent::run(arguments, Arc::new(InProcess))
 }
