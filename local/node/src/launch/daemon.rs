@@ -54,11 +54,22 @@ pub fn enter(data_dir: &Path) -> Result<Daemon, LaunchError> {
     let _ = prctl::set_name(c"meltemi");
     let socket =
         take_stdin().ok_or_else(|| LaunchError::Failed("the outer process gave no socket".into()))?;
+    usual_limits();
     own_mounts(data_dir)?;
     net::prepare_cluster().map_err(system("cannot set up the cluster's network"))?;
     let _ = nix::unistd::sethostname("meltemi");
     let socket = Arc::new(Mutex::new(socket));
     Ok(Daemon { host: HostPorts::through(socket.clone()), reporter: Reporter { socket } })
+}
+
+/// What containers inherit from us should not depend on the shell that started us.
+fn usual_limits() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // As many sockets as we may have; staying with fewer is no reason to stop.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 fn own_mounts(data_dir: &Path) -> Result<(), LaunchError> {

@@ -9,9 +9,12 @@ mod network;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meltemi_node::container::log::{Log, Query};
@@ -41,7 +44,15 @@ fn main() {
     if args.iter().any(|a| a == "--list") {
         return;
     }
+    if args.first().is_some_and(|a| a == OUTSIDE) {
+        return outside(Path::new(&args[1]));
+    }
     let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("outside");
+    let mut outside =
+        Command::new("/proc/self/exe").arg(OUTSIDE).arg(&file).stdout(Stdio::piped()).spawn().unwrap();
+    // It says one line when it listens.
+    BufReader::new(outside.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     let options = LaunchOptions {
         data_dir: dir.path().into(),
         daemon_args: vec![dir.path().display().to_string()],
@@ -53,12 +64,30 @@ fn main() {
         Report::Progress(line) => println!("{line}"),
         Report::Failed(reason) => eprintln!("{reason}"),
     });
+    outside.kill().unwrap();
+    outside.wait().unwrap();
     match outcome {
         Ok(Outcome::Exited(0)) if ready => {}
         other => panic!("namespace tests failed: {other:?}"),
     }
     assert!(std::fs::read_dir(dir.path().join("run")).unwrap().next().is_none(), "mounts were left behind");
     assert_eq!(launch::running(dir.path()), None);
+}
+
+const OUTSIDE: &str = "__outside";
+
+/// A process in the host's network that answers on the machine's own address: the outside world, as far as pods can tell.
+fn outside(file: &Path) {
+    let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let reachable = probe.connect("192.0.2.254:9").is_ok();
+    let listener = TcpListener::bind((probe.local_addr().unwrap().ip(), 0)).unwrap();
+    if reachable {
+        std::fs::write(file, listener.local_addr().unwrap().to_string()).unwrap();
+    }
+    println!("listening");
+    while let Ok((mut stream, _)) = listener.accept() {
+        let _ = stream.write_all(b"the outside\n");
+    }
 }
 
 fn daemon(data_dir: &Path) -> i32 {
