@@ -4,7 +4,6 @@
 //! `istio-iptables`, the name of a sample applet), or by the first argument.
 
 mod cli;
-mod engine;
 mod local;
 mod render;
 mod role;

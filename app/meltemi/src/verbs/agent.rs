@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::engine::InProcess;
+use meltemi_agent::engine::InProcess;
 
 /// Runs the agent's verb: `proxy`, `istio-iptables`, `request`, `wait` or `version`.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
