@@ -253,8 +253,11 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, feed: &SharedFeed,
                 chains.iter().for_each(|chain| chain.drain.start());
             }
             Command::Drain { inbound_only, graceful: false, done } => {
-                feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
-                finish(done);
+                let closed = feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
+                tokio::task::spawn_local(async move {
+                    closed.wait().await;
+                    finish(done);
+                });
             }
             Command::Drain { inbound_only, graceful: true, done } => {
                 let feed = feed.clone();
@@ -284,7 +287,8 @@ async fn drain(feed: &SharedFeed, inbound_only: bool, time: Duration) {
     while open() > 0 && Instant::now() < end {
         tokio::time::sleep(LOOK).await;
     }
-    feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
+    let closed = feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
+    closed.wait().await;
     while open() > 0 && Instant::now() < end {
         tokio::time::sleep(LOOK).await;
     }

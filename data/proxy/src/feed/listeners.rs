@@ -17,7 +17,7 @@ use crate::filters::Deps;
 use crate::listener::chain::FilterChain;
 use crate::listener::compile::{Previous, compile};
 use crate::listener::table::{SharedTable, Table};
-use crate::listener::worker::{Bound, Workers};
+use crate::listener::worker::{Bound, Closed, Workers};
 use crate::listener::Listener;
 use crate::tcp::Terminal;
 use crate::telemetry::stats::tables::ListenerManagerStats;
@@ -224,12 +224,14 @@ impl Listeners {
         }
     }
 
-    fn unbind(&self, live: &Live) {
+    fn unbind(&self, live: &Live) -> Closed {
+        let mut closed = Closed::default();
         if live.value.bind {
             for address in &live.addresses {
-                self.workers.unbind(address);
+                closed.and(self.workers.unbind(address));
             }
         }
+        closed
     }
 
     /// Lets connections finish, then ends those that did not.
@@ -261,15 +263,17 @@ impl Listeners {
     }
 
     /// Closes listening sockets, of one direction or of all.
-    pub fn stop_accepting(&mut self, inbound_only: bool) {
+    pub fn stop_accepting(&mut self, inbound_only: bool) -> Closed {
+        let mut closed = Closed::default();
         for entry in self.entries.values() {
             if let Some(live) = &entry.active
                 && (!inbound_only || live.value.direction == TrafficDirection::Inbound)
             {
-                self.unbind(live);
+                closed.and(self.unbind(live));
                 self.stats.listener_stopped().inc();
             }
         }
+        closed
     }
 }
 

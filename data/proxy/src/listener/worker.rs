@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hashbrown::HashMap;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle as LocalHandle, LocalSet};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -33,7 +34,8 @@ pub enum Socket {
 
 enum Command {
     Serve(Address, Socket),
-    Unbind(Address),
+    /// The sender is dropped when the socket is closed.
+    Unbind(Address, oneshot::Sender<()>),
 }
 
 /// All workers, as the control thread commands them. Dropping it ends them.
@@ -49,6 +51,25 @@ pub struct Bound {
     /// The address, with the port the system chose where none was given.
     pub address: Address,
     sockets: Vec<Socket>,
+}
+
+/// Sockets on their way to be closed.
+#[derive(Debug, Default)]
+pub struct Closed(Vec<oneshot::Receiver<()>>);
+
+impl Closed {
+    /// Waits for these as well.
+    pub fn and(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Waits until all of them are closed.
+    pub async fn wait(self) {
+        for waiting in self.0 {
+            // An error is what we wait for: the worker has dropped its end.
+            let _ = waiting.await;
+        }
+    }
 }
 
 impl Workers {
@@ -94,11 +115,14 @@ impl Workers {
         }
     }
 
-    /// Closes the sockets at an address; connections stay.
-    pub fn unbind(&self, address: &Address) {
-        for sender in &self.commands {
-            let _ = sender.send(Command::Unbind(address.clone()));
-        }
+    /// Closes the sockets at an address; connections stay. The answer waits until they are closed.
+    pub fn unbind(&self, address: &Address) -> Closed {
+        let one = |sender: &mpsc::UnboundedSender<Command>| {
+            let (closed, waiting) = oneshot::channel();
+            let _ = sender.send(Command::Unbind(address.clone(), closed));
+            waiting
+        };
+        Closed(self.commands.iter().map(one).collect())
     }
 }
 
@@ -135,20 +159,24 @@ fn run(index: usize, mut commands: mpsc::UnboundedReceiver<Command>, table: Shar
     local.block_on(&runtime, async move {
         let shared = Shared { table, pools: Rc::new(Pools::default()) };
         tokio::task::spawn_local(sweep(shared.pools.clone()));
-        let mut sockets: HashMap<Address, CancellationToken> = HashMap::new();
+        let mut sockets: HashMap<Address, (CancellationToken, LocalHandle<()>)> = HashMap::new();
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Serve(address, socket) => {
                     let stop = CancellationToken::new();
-                    if let Some(old) = sockets.insert(address.clone(), stop.clone()) {
+                    let serving = accept(socket, address.clone(), shared.clone(), stop.clone());
+                    let serving = tokio::task::spawn_local(serving);
+                    if let Some((old, _)) = sockets.insert(address, (stop, serving)) {
                         old.cancel();
                     }
-                    tokio::task::spawn_local(accept(socket, address, shared.clone(), stop));
                 }
-                Command::Unbind(address) => {
-                    if let Some(stop) = sockets.remove(&address) {
-                        stop.cancel();
-                    }
+                Command::Unbind(address, closed) => {
+                    let Some((stop, serving)) = sockets.remove(&address) else { continue };
+                    stop.cancel();
+                    tokio::task::spawn_local(async move {
+                        let _ = serving.await;
+                        drop(closed);
+                    });
                 }
             }
         }
@@ -165,41 +193,45 @@ async fn sweep(pools: Rc<Pools>) {
 }
 
 async fn accept(socket: Socket, address: Address, shared: Shared, stop: CancellationToken) {
-    let accepting = async {
-        match socket {
-            Socket::Tcp(socket) => match TcpListener::from_std(socket) {
-                Ok(listener) => accept_tcp(&listener, &address, &shared).await,
-                Err(error) => warn!(%error, %address, "socket cannot be served"),
-            },
-            Socket::Unix(socket) => match UnixListener::from_std(socket) {
-                Ok(listener) => accept_unix(&listener, &address, &shared).await,
-                Err(error) => warn!(%error, %address, "socket cannot be served"),
-            },
-        }
+    let listener = match socket {
+        Socket::Tcp(socket) => TcpListener::from_std(socket).map(Accepting::Tcp),
+        Socket::Unix(socket) => UnixListener::from_std(socket).map(Accepting::Unix),
     };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = accepting => {}
-    }
-}
-
-async fn accept_tcp(listener: &TcpListener, address: &Address, shared: &Shared) {
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(error) => return warn!(%error, %address, "socket cannot be served"),
+    };
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let _ = stream.set_nodelay(true);
-                arrived(Stream::Tcp(stream), address, shared);
-            }
-            Err(error) => pause(&error, address).await,
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.next() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok(stream) => arrived(stream, &address, &shared),
+            Err(error) => pause(&error, &address).await,
         }
     }
+    // Who connected before the socket closes is served: the system has already told them that they are connected.
+    while let Some(Ok(stream)) = listener.next().now_or_never() {
+        arrived(stream, &address, &shared);
+    }
 }
 
-async fn accept_unix(listener: &UnixListener, address: &Address, shared: &Shared) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => arrived(Stream::Unix(stream), address, shared),
-            Err(error) => pause(&error, address).await,
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accepting {
+    async fn next(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
     }
 }

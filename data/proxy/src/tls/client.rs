@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::UpstreamTlsContext;
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
@@ -125,6 +125,8 @@ impl ClientContext {
 
 fn failure(error: &std::io::Error) -> TlsFailure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        // What our own verifier says is meant for people.
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(ours))) => ours.0.to_string(),
         Some(tls) => tls.to_string(),
         None => error.to_string(),
     }

@@ -1,5 +1,11 @@
 //! The engine as a whole, with mock upstreams and clients in the same process on the loopback interface.
 
+mod control;
+mod draining;
 mod harness;
+mod mesh;
+mod protocols;
 mod proxying;
-mod telemetry;
+mod retries;
+mod tcp;
+mod updates;

@@ -1,0 +1,132 @@
+//! What is sent again, and what is not.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::harness::*;
+
+fn with_retries(on: &str) -> String {
+    format!(
+        r#"{{ match: {{ prefix: "/" }}, route: {{ cluster: app, retry_policy: {{ retry_on: "{on}", num_retries: 2, retry_back_off: {{ base_interval: 0.001s }},
+        retry_host_predicate: [ {{ name: envoy.retry_host_predicates.previous_hosts }} ] }} }} }}"#
+    )
+}
+
+async fn failing(times: usize) -> Upstream {
+    let left = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(times));
+    Upstream::start(move |request| {
+        let left = left.clone();
+        async move {
+            use std::sync::atomic::Ordering::SeqCst;
+            let fail = left.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
+            let mut response = Response::new(Full::from(request.into_body()));
+            *response.status_mut() = if fail { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            response
+        }
+    })
+    .await
+}
+
+fn post() -> Request<Full<Bytes>> {
+    Request::post("/pay").header("host", "a").body(Full::from("money")).unwrap()
+}
+
+#[tokio::test]
+async fn a_retried_request_has_its_whole_body() {
+    let app = failing(2).await;
+    let engine = start(&bootstrap_of(&[listener(&with_retries("5xx"), "")], &[cluster("app", app.address, "")])).await;
+    let seen = send(engine.listener_address("web").unwrap(), post()).await;
+    assert_eq!((seen.status, seen.body.as_str(), app.requests()), (200, "money", 3));
+}
+
+#[tokio::test]
+async fn retries_end_with_the_last_answer() {
+    let app = failing(10).await;
+    let engine = start(&bootstrap_of(&[listener(&with_retries("5xx"), "")], &[cluster("app", app.address, "")])).await;
+    let seen = send(engine.listener_address("web").unwrap(), post()).await;
+    assert_eq!((seen.status, app.requests()), (503, 3));
+}
+
+#[tokio::test]
+async fn istios_default_never_repeats_a_request_that_was_answered() {
+    let app = failing(1).await;
+    let on = "connect-failure,refused-stream,unavailable,cancelled";
+    let engine = start(&bootstrap_of(&[listener(&with_retries(on), "")], &[cluster("app", app.address, "")])).await;
+    let seen = send(engine.listener_address("web").unwrap(), post()).await;
+    assert_eq!((seen.status, app.requests()), (503, 1));
+}
+
+#[tokio::test]
+async fn istios_default_never_repeats_a_request_that_may_have_arrived() {
+    let hits = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = hits.clone();
+    let app = raw_server(move |mut stream, _| {
+        let counter = counter.clone();
+        async move {
+            read_head(&mut stream).await;
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    })
+    .await;
+    let on = "connect-failure,refused-stream,unavailable,cancelled";
+    let engine = start(&bootstrap_of(&[listener(&with_retries(on), "")], &[cluster("app", app, "")])).await;
+    assert_eq!(send(engine.listener_address("web").unwrap(), post()).await.status, 503);
+    assert_eq!(hits.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_refuses_connections_is_avoided() {
+    let app = Upstream::echo().await;
+    let dead = closed_port().await;
+    let endpoint = |a: std::net::SocketAddr| {
+        format!("{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}", a.ip(), a.port())
+    };
+    let both = format!(
+        "{{ name: app, type: STATIC, connect_timeout: 1s, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
+        endpoint(dead),
+        endpoint(app.address)
+    );
+    let engine = start(&bootstrap_of(&[listener(&with_retries("connect-failure"), "")], &[both])).await;
+    for _ in 0..10 {
+        assert_eq!(send(engine.listener_address("web").unwrap(), get("/")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_full_circuit_breaker_is_uo() {
+    let app = raw_server(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    })
+    .await;
+    let limits = ", circuit_breakers: { thresholds: [ { max_connections: 1, max_pending_requests: 1 } ] }";
+    let route = r#"{ match: { prefix: "/" }, route: { cluster: app, timeout: 3s } }"#;
+    let yaml = bootstrap_of(&[listener(route, "")], &[cluster("app", app, limits)]);
+    let engine = start(&yaml).await;
+    let web = engine.listener_address("web").unwrap();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        running.spawn(send(web, get("/")));
+    }
+    let first = running.join_next().await.unwrap().unwrap();
+    assert_eq!(first.status, 503);
+    assert_eq!(first.header("x-envoy-overloaded"), Some("true"));
+    assert!(first.body.ends_with("reset reason: overflow"), "{}", first.body);
+}
+
+#[tokio::test]
+async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
+    let (app, shadow) = (Upstream::echo().await, Upstream::echo().await);
+    let route = r#"{ match: { prefix: "/" }, route: { cluster: app, request_mirror_policies: [ { cluster: shadow } ] } }"#;
+    let clusters = [cluster("app", app.address, ""), cluster("shadow", shadow.address, "")];
+    let engine = start(&bootstrap_of(&[listener(route, "")], &clusters)).await;
+    assert_eq!(send(engine.listener_address("web").unwrap(), post()).await.status, 200);
+    for _ in 0..100 {
+        if shadow.requests() == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the mirror got nothing");
+}
