@@ -21,6 +21,7 @@ pub mod path;
 pub mod render;
 mod shape;
 pub mod suggest;
+pub mod unsupported;
 pub mod validate;
 pub mod yaml;
 

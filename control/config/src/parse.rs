@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::any::build;
 use crate::check::{Checker, Dialect, Findings};
@@ -163,7 +163,11 @@ fn metadata(value: &Value, findings: &mut Findings) -> Option<Meta> {
             return None;
         }
         Err(error) => {
-            findings.errors.push(FieldError::new(path, error.to_string()));
+            let texts = not_texts(&json!({"metadata": value}));
+            if texts.is_empty() {
+                findings.errors.push(FieldError::new(path, error.to_string()));
+            }
+            findings.errors.extend(texts);
             return None;
         }
     };
@@ -180,11 +184,34 @@ where
     T: DeserializeOwned + Serialize,
     AnyObject: From<T>,
 {
-    let typed: T = serde_json::from_value(value.clone())
-        .map_err(|error| vec![FieldError::new(Path::root(), error.to_string())])?;
+    let typed: T = match serde_json::from_value(value.clone()) {
+        Ok(typed) => typed,
+        Err(error) => {
+            let texts = not_texts(value);
+            return Err(if texts.is_empty() {
+                vec![FieldError::new(Path::root(), error.to_string())]
+            } else {
+                texts
+            });
+        }
+    };
     let mut unknown = Vec::new();
     unknown_fields(value, &typed, Path::root(), &mut unknown);
     Ok(Parsed { object: typed.into(), unknown, deprecated: Vec::new() })
+}
+
+/// Labels and annotations that YAML took for something else than texts, such as `yes` or `1`.
+fn not_texts(value: &Value) -> Vec<FieldError> {
+    let mut found = Vec::new();
+    for map in ["labels", "annotations"] {
+        let path = Path::root().key("metadata").key(map);
+        let entries = value.pointer(&path.pointer()).and_then(Value::as_object);
+        for (key, value) in entries.into_iter().flatten().filter(|(_, value)| !value.is_string()) {
+            let error = FieldError::new(path.key(key), format!("expected a text, found {value}"));
+            found.push(error.hint("put it in quotes"));
+        }
+    }
+    found
 }
 
 /// Finds fields that a type does not have: what goes in and does not come out again.

@@ -3,11 +3,13 @@
 //! Scalars mean what `kubectl` takes them for (YAML 1.1): `yes` and `on` are true, `010` is 8.
 
 mod build;
+mod emit;
 mod positions;
 mod scalar;
 
 use serde_json::Value;
 
+pub use emit::write;
 pub use positions::{Place, Positions};
 
 use crate::diagnostic::Diagnostic;

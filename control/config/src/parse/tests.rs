@@ -1,5 +1,3 @@
-use serde_json::json;
-
 use super::*;
 use crate::istio::virtual_service::StringMatch;
 
@@ -118,6 +116,12 @@ fn kubernetes_kinds_are_checked_too() {
         ["spec.ports[0].prt: unknown field"]
     );
     assert_eq!(errors(service(json!({"ports": 1}))).len(), 1);
+    for kind in ["v1 Service", "networking.istio.io/v1 Gateway"] {
+        let (api, kind) = kind.split_once(' ').expect("two words");
+        let value =
+            json!({"apiVersion": api, "kind": kind, "metadata": {"name": "a", "labels": {"x": true}}});
+        assert_eq!(errors(value), ["metadata.labels.x: expected a text, found true; put it in quotes"]);
+    }
 }
 
 #[test]
