@@ -27,7 +27,15 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 pub fn handle(call: Call) -> Result<Response<Body>> {
     let selection = Selection::of(&call)?;
     let view = call.view()?;
-    let (initial, subscription, sends_initial_end) = start(&call)?;
+    let (initial, subscription, sends_initial_end) = match start(&call) {
+        Ok(started) => started,
+        // As in the real server, a version that is too old is told inside the stream.
+        Err(gone) if gone.code == http::StatusCode::GONE => {
+            let event = line(&json!({"type": "ERROR", "object": gone.to_status()}));
+            return Ok(response(futures_util::stream::iter([Ok(event)])));
+        }
+        Err(error) => return Err(error),
+    };
     let timeout = call.query.get("timeoutSeconds").parse().ok().filter(|s| *s > 0);
     let deadline = Instant::now() + timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
     let bookmarks = call.query.flag("allowWatchBookmarks");
