@@ -142,9 +142,12 @@ impl Failure {
             Self::UpstreamReset => {
                 reset(Flags::UPSTREAM_REMOTE_RESET, "remote reset", None, Some(Broken::Reset { sent: true }))
             }
-            Self::UpstreamRefused => {
-                reset(Flags::UPSTREAM_REMOTE_RESET, "remote refused stream reset", None, Some(Broken::Refused))
-            }
+            Self::UpstreamRefused => reset(
+                Flags::UPSTREAM_REMOTE_RESET,
+                "remote refused stream reset",
+                None,
+                Some(Broken::Refused),
+            ),
             Self::UpstreamTerminated => reset(
                 Flags::UPSTREAM_CONNECTION_TERMINATION,
                 "connection termination",
@@ -153,7 +156,12 @@ impl Failure {
             ),
             Self::UpstreamProtocol => Outcome {
                 status: S::BAD_GATEWAY,
-                ..reset(Flags::UPSTREAM_PROTOCOL_ERROR, "protocol error", None, Some(Broken::Reset { sent: true }))
+                ..reset(
+                    Flags::UPSTREAM_PROTOCOL_ERROR,
+                    "protocol error",
+                    None,
+                    Some(Broken::Reset { sent: true }),
+                )
             },
             Self::ResponseTimeout => timed_out("response_timeout", None),
             Self::PerTryTimeout => timed_out("upstream_per_try_timeout", Some(Broken::Timeout)),

@@ -106,6 +106,8 @@ pub struct Notes {
     pub cors_origin: Option<http::HeaderValue>,
     /// The client told us about itself.
     pub peer_introduced: bool,
+    /// What the request's headers say of us must not leave the mesh.
+    pub only_inside: bool,
 }
 
 /// An answer made by a filter.

@@ -4,12 +4,15 @@
 
 pub mod admit;
 pub mod attempt;
+pub mod attempts;
 pub mod compile;
 pub mod connection;
 pub mod download;
 pub mod exchange;
 pub mod forward;
 pub mod hcm;
+pub mod limits;
+pub mod mirror;
 pub mod path;
 pub mod record;
 pub mod reply;

@@ -1,7 +1,6 @@
 //! TCP proxying and what else a network filter chain may hold.
 
 pub mod compile;
-pub mod copy;
 pub mod proxy;
 
 use std::sync::Arc;

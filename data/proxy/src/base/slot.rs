@@ -53,12 +53,19 @@ impl<T> Slot<T> {
 /// All cells of one resource type. Only the control thread compiles, so the lock is never contended by requests.
 #[derive(Debug)]
 pub struct Slots<T> {
-    cells: Mutex<HashMap<Arc<str>, Weak<Slot<T>>>>,
+    cells: Mutex<Cells<T>>,
+}
+
+#[derive(Debug)]
+struct Cells<T> {
+    by_name: HashMap<Arc<str>, Weak<Slot<T>>>,
+    /// Forgotten cells are swept when their number may have doubled, so that sweeping is paid for by making.
+    sweep_at: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { cells: Mutex::new(HashMap::new()) }
+        Self { cells: Mutex::new(Cells { by_name: HashMap::new(), sweep_at: 64 }) }
     }
 }
 
@@ -66,25 +73,32 @@ impl<T> Slots<T> {
     /// The cell of that name, made if nobody has asked for it before.
     pub fn slot(&self, name: &str) -> Arc<Slot<T>> {
         let mut cells = self.cells.lock();
-        if let Some(slot) = cells.get(name).and_then(Weak::upgrade) {
+        if let Some(slot) = cells.by_name.get(name).and_then(Weak::upgrade) {
             return slot;
         }
         let slot = Slot::new(name);
-        cells.retain(|_, weak| weak.strong_count() > 0);
-        cells.insert(slot.name.clone(), Arc::downgrade(&slot));
+        if cells.by_name.len() >= cells.sweep_at {
+            cells.by_name.retain(|_, weak| weak.strong_count() > 0);
+            cells.sweep_at = (cells.by_name.len() * 2).max(64);
+        }
+        cells.by_name.insert(slot.name.clone(), Arc::downgrade(&slot));
         slot
     }
 
     /// The cell of that name if somebody holds it.
     pub fn existing(&self, name: &str) -> Option<Arc<Slot<T>>> {
-        self.cells.lock().get(name).and_then(Weak::upgrade)
+        self.cells.lock().by_name.get(name).and_then(Weak::upgrade)
     }
 
     /// The names somebody holds a cell of.
     pub fn names(&self) -> Vec<Arc<str>> {
         let cells = self.cells.lock();
-        let mut names: Vec<_> =
-            cells.iter().filter(|(_, weak)| weak.strong_count() > 0).map(|(name, _)| name.clone()).collect();
+        let mut names: Vec<_> = cells
+            .by_name
+            .iter()
+            .filter(|(_, weak)| weak.strong_count() > 0)
+            .map(|(name, _)| name.clone())
+            .collect();
         names.sort();
         names
     }

@@ -144,18 +144,23 @@ fn status(cluster: &Cluster) -> proto::ClusterStatus {
 fn breakers(cluster: &Cluster) -> meltemi_proto::envoy::config::cluster::v3::CircuitBreakers {
     use meltemi_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
     let value = |value: u32| Some(meltemi_proto::google::protobuf::UInt32Value { value });
-    let thresholds = [(false, core::RoutingPriority::Default), (true, core::RoutingPriority::High)].map(|(high, priority)| {
-        let breakers = cluster.breakers(high);
-        Thresholds {
-            priority: priority as i32,
-            max_connections: value(breakers.connections.max()),
-            max_pending_requests: value(breakers.pending.max()),
-            max_requests: value(breakers.requests.max()),
-            max_retries: value(breakers.retries.max()),
-            ..Default::default()
-        }
-    });
-    meltemi_proto::envoy::config::cluster::v3::CircuitBreakers { thresholds: thresholds.to_vec(), ..Default::default() }
+    let thresholds = [(false, core::RoutingPriority::Default), (true, core::RoutingPriority::High)].map(
+        |(high, priority)| {
+            let breakers = cluster.breakers(high);
+            Thresholds {
+                priority: priority as i32,
+                max_connections: value(breakers.connections.max()),
+                max_pending_requests: value(breakers.pending.max()),
+                max_requests: value(breakers.requests.max()),
+                max_retries: value(breakers.retries.max()),
+                ..Default::default()
+            }
+        },
+    );
+    meltemi_proto::envoy::config::cluster::v3::CircuitBreakers {
+        thresholds: thresholds.to_vec(),
+        ..Default::default()
+    }
 }
 
 fn host_status(host: &Host) -> proto::HostStatus {
@@ -244,7 +249,11 @@ impl CertificateSource for View {
                     ..Default::default()
                 },
                 Secret::Validation(validation) => proto::Certificate {
-                    ca_cert: validation.root_info.iter().map(|i| certificate_details(&name, i, now)).collect(),
+                    ca_cert: validation
+                        .root_info
+                        .iter()
+                        .map(|i| certificate_details(&name, i, now))
+                        .collect(),
                     ..Default::default()
                 },
             })

@@ -52,7 +52,9 @@ mod tests {
 
     #[test]
     fn yaml_and_json_are_read_and_wrong_fields_named() {
-        let yaml = parse("node: { id: a, cluster: b }\nadmin:\n  address:\n    socket_address: { address: 127.0.0.1, port_value: 0 }\n");
+        let yaml = parse(
+            "node: { id: a, cluster: b }\nadmin:\n  address:\n    socket_address: { address: 127.0.0.1, port_value: 0 }\n",
+        );
         assert_eq!(yaml.unwrap().node.unwrap().id, "a");
         assert_eq!(parse("{\"node\":{\"id\":\"a\"}}").unwrap().node.unwrap().id, "a");
         let error = parse("node: { idd: a }").unwrap_err().to_string();

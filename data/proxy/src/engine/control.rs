@@ -49,6 +49,7 @@ pub(super) fn run(bootstrap: Bootstrap, options: Options, commands: Commands, st
             return;
         }
     };
+    raise_descriptor_limit();
     let local = LocalSet::new();
     let (sender, receiver) = commands;
     local.block_on(&runtime, async {
@@ -68,6 +69,18 @@ pub(super) fn run(bootstrap: Bootstrap, options: Options, commands: Commands, st
     });
     // Tasks hold the feed and with it the workers: they end here.
     drop(local);
+}
+
+/// Connections are limited by configuration; the soft limit of the system is often far below what is meant.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!(%error, "the limit of open files stays low");
+        }
+    }
 }
 
 struct Built {
@@ -156,7 +169,8 @@ fn load_static(feed: &SharedFeed, bootstrap: &Bootstrap) -> Result<(), StartErro
     }
     for (index, listener) in resources.listeners.iter().enumerate() {
         let taken = feed_mut.static_listener(listener.clone());
-        rejects.extend(taken.at(format_args!("static_resources.listeners[{index}]({})", listener.name)).err());
+        rejects
+            .extend(taken.at(format_args!("static_resources.listeners[{index}]({})", listener.name)).err());
     }
     if rejects.is_empty() { Ok(()) } else { Err(StartError::Bootstrap(rejects)) }
 }
@@ -171,12 +185,17 @@ fn subscribe(
     let Some(ads) = &dynamic.ads_config else {
         let wanted = dynamic.cds_config.is_some() || dynamic.lds_config.is_some();
         return match wanted {
-            true => Err(Reject::new("dynamic_resources.ads_config", "is required: CDS and LDS come over ADS")),
+            true => {
+                Err(Reject::new("dynamic_resources.ads_config", "is required: CDS and LDS come over ADS"))
+            }
             false => Ok(()),
         };
     };
     let cluster = cluster_of(ads).ok_or_else(|| {
-        Reject::new("dynamic_resources.ads_config.grpc_services", "needs an envoy_grpc service with a cluster_name")
+        Reject::new(
+            "dynamic_resources.ads_config.grpc_services",
+            "needs an envoy_grpc service with a cluster_name",
+        )
     })?;
     let mut types = Vec::new();
     if dynamic.cds_config.is_some() {
@@ -294,4 +313,3 @@ async fn drain(feed: &SharedFeed, inbound_only: bool, time: Duration) {
     }
     chains.iter().for_each(|chain| chain.drain.close());
 }
-

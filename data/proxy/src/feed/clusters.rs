@@ -126,7 +126,11 @@ impl Clusters {
         });
         entry.body = body;
         entry.warming = Some(live);
-        if changed { self.stats.cluster_modified().inc() } else { self.stats.cluster_added().inc() }
+        if changed {
+            self.stats.cluster_modified().inc()
+        } else {
+            self.stats.cluster_added().inc()
+        }
         Ok(true)
     }
 

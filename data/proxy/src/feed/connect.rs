@@ -31,7 +31,9 @@ impl ClusterConnector {
     fn metadata(&self) -> MetadataMap {
         let mut metadata = MetadataMap::new();
         for header in &self.headers {
-            if let (Ok(key), Ok(value)) = (MetadataKey::from_bytes(header.key.as_bytes()), header.value.parse()) {
+            if let (Ok(key), Ok(value)) =
+                (MetadataKey::from_bytes(header.key.as_bytes()), header.value.parse())
+            {
                 metadata.insert(key, value);
             }
         }
@@ -52,7 +54,8 @@ impl Connector for ClusterConnector {
             .await
             .map_err(|error| format!("cluster {name}, host {}: {error}", host.address))?;
         let io = Counted { io: connected.io, _guard: connected.guard };
-        let authority = if host.hostname.is_empty() { name.replace(['|', ' '], "_") } else { host.hostname.to_string() };
+        let authority =
+            if host.hostname.is_empty() { name.replace(['|', ' '], "_") } else { host.hostname.to_string() };
         let mut connection = Connection::new(io, authority);
         connection.metadata = self.metadata();
         Ok(connection)

@@ -14,11 +14,11 @@ use super::registry::Registry;
 use crate::base::address::Address;
 use crate::base::reject::{Compiled, Reject};
 use crate::filters::Deps;
+use crate::listener::Listener;
 use crate::listener::chain::FilterChain;
 use crate::listener::compile::{Previous, compile};
 use crate::listener::table::{SharedTable, Table};
 use crate::listener::worker::{Bound, Closed, Workers};
-use crate::listener::Listener;
 use crate::tcp::Terminal;
 use crate::telemetry::stats::tables::ListenerManagerStats;
 
@@ -89,7 +89,13 @@ impl Listeners {
     }
 
     /// Takes a listener in; false when nothing changed.
-    pub(super) fn upsert(&mut self, proto: Proto, body: Bytes, is_static: bool, deps: &Deps) -> Compiled<bool> {
+    pub(super) fn upsert(
+        &mut self,
+        proto: Proto,
+        body: Bytes,
+        is_static: bool,
+        deps: &Deps,
+    ) -> Compiled<bool> {
         let name: Arc<str> = proto.name.as_str().into();
         let before = self.entries.get(&name);
         if let Some(before) = before {
@@ -114,7 +120,11 @@ impl Listeners {
         });
         entry.body = body;
         entry.warming = Some(live);
-        if changed { self.stats.listener_modified().inc() } else { self.stats.listener_added().inc() }
+        if changed {
+            self.stats.listener_modified().inc()
+        } else {
+            self.stats.listener_added().inc()
+        }
         Ok(true)
     }
 
@@ -250,7 +260,8 @@ impl Listeners {
 
     fn publish(&self) {
         let lives = || self.entries.iter().filter_map(|(name, entry)| Some((name, entry.active.as_ref()?)));
-        let entries = lives().flat_map(|(_, live)| live.addresses.iter().map(|a| (a.clone(), live.value.clone())));
+        let entries =
+            lives().flat_map(|(_, live)| live.addresses.iter().map(|a| (a.clone(), live.value.clone())));
         self.table.store(Arc::new(Table::new(entries)));
         *self.active.lock() = lives().map(|(name, live)| (name.clone(), live.addresses.clone())).collect();
     }

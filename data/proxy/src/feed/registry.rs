@@ -45,7 +45,14 @@ pub struct Registry(Mutex<BTreeMap<&'static str, ByName>>);
 
 impl Registry {
     /// A resource was accepted.
-    pub fn accept(&self, type_url: &'static str, name: &Arc<str>, body: Bytes, version: &Arc<str>, source: Source) {
+    pub fn accept(
+        &self,
+        type_url: &'static str,
+        name: &Arc<str>,
+        body: Bytes,
+        version: &Arc<str>,
+        source: Source,
+    ) {
         let entry = Entry {
             body: Some(body),
             version: version.clone(),

@@ -40,11 +40,12 @@ fn origin(source: &ConfigSource) -> Origin {
 /// The cluster of the first Envoy-style gRPC service.
 pub fn cluster_of(api: &ApiConfigSource) -> Option<String> {
     let services = api.grpc_services.iter();
-    services.filter_map(|service| match &service.target_specifier {
-        Some(TargetSpecifier::EnvoyGrpc(grpc)) => Some(grpc.cluster_name.clone()),
-        _ => None,
-    })
-    .next()
+    services
+        .filter_map(|service| match &service.target_specifier {
+            Some(TargetSpecifier::EnvoyGrpc(grpc)) => Some(grpc.cluster_name.clone()),
+            _ => None,
+        })
+        .next()
 }
 
 /// The names wanted over ADS.

@@ -134,7 +134,8 @@ impl Feed {
     }
 
     fn route(&self, proto: &RouteConfiguration) -> Compiled<bool> {
-        let deps = crate::route::compile::Deps { clusters: &self.deps.clusters, per_filter: &compile_per_route };
+        let deps =
+            crate::route::compile::Deps { clusters: &self.deps.clusters, per_filter: &compile_per_route };
         let table = crate::route::compile::compile(proto, deps)?;
         if let Some(slot) = self.deps.routes.existing(&proto.name) {
             slot.set(Some(Arc::new(table)));

@@ -53,13 +53,16 @@ pub fn compile(any: &Any) -> Compiled<CorsPolicy> {
 }
 
 pub(super) fn on_request(cx: &mut Cx<'_>) -> Verdict {
-    let Some(policy) = cx.route.and_then(|route| route.filter::<CorsPolicy>(NAME)) else { return Verdict::Continue };
+    let Some(policy) = cx.route.and_then(|route| route.filter::<CorsPolicy>(NAME)) else {
+        return Verdict::Continue;
+    };
     let Some(origin) = cx.head.headers.get(ORIGIN).cloned() else { return Verdict::Continue };
     if !policy.enabled.draw() {
         return Verdict::Continue;
     }
     let accepted = origin.to_str().is_ok_and(|origin| policy.origins.iter().any(|m| m.is_match(origin)));
-    let preflight = cx.head.method == Method::OPTIONS && cx.head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let preflight =
+        cx.head.method == Method::OPTIONS && cx.head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     match (accepted, preflight) {
         (true, true) => Verdict::Reply(Box::new(policy.preflight(origin))),
         (true, false) => {

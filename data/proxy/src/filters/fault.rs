@@ -29,7 +29,8 @@ pub struct Fault {
 /// Compiles Envoy's message.
 pub fn compile(any: &Any) -> Compiled<Fault> {
     let proto = unpack::<HttpFault>("", any)?;
-    let mut fault = Fault { headers: each("headers", &proto.headers, HeaderMatcher::compile)?, ..Fault::default() };
+    let mut fault =
+        Fault { headers: each("headers", &proto.headers, HeaderMatcher::compile)?, ..Fault::default() };
     if let Some(delay) = &proto.delay {
         let share = delay.percentage.as_ref().map_or(Fraction::ALL, Fraction::compile);
         fault.delay = match required("fault_delay_secifier", &delay.fault_delay_secifier).at("delay")? {
@@ -43,7 +44,9 @@ pub fn compile(any: &Any) -> Compiled<Fault> {
         let share = abort.percentage.as_ref().map_or(Fraction::ALL, Fraction::compile);
         let status = match required("error_type", &abort.error_type).at("abort")? {
             ErrorType::HttpStatus(status) => u16::try_from(*status).ok(),
-            ErrorType::GrpcStatus(status) => return Ok(Fault { abort: Some((grpc(*status), share)), ..fault }),
+            ErrorType::GrpcStatus(status) => {
+                return Ok(Fault { abort: Some((grpc(*status), share)), ..fault });
+            }
             ErrorType::HeaderAbort(_) => None,
         };
         let status = status.and_then(|s| StatusCode::from_u16(s).ok()).filter(|s| s.as_u16() >= 200);
@@ -71,7 +74,8 @@ impl Fault {
         if !fault.headers.iter().all(|m| m.is_match(cx.head)) {
             return Verdict::Continue;
         }
-        let abort = fault.abort.filter(|(_, share)| share.draw()).map(|(status, _)| Failure::FaultInjected(status));
+        let abort =
+            fault.abort.filter(|(_, share)| share.draw()).map(|(status, _)| Failure::FaultInjected(status));
         let delay = fault.delay.filter(|(_, share)| share.draw()).map(|(delay, _)| delay);
         match (delay, abort) {
             (None, None) => Verdict::Continue,

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use meltemi_proto::google::protobuf::Any;
 use meltemi_proto::istio::peer_metadata::Config;
 use meltemi_proto::istio::peer_metadata::config::discovery_method::MethodSpecifier as Discovery;
+use meltemi_proto::istio::peer_metadata::config::propagation_method::MethodSpecifier as Propagation;
 use meltemi_proto::istio::peer_metadata::config::{DiscoveryMethod, PropagationMethod};
 
 use super::{Cx, Deps};
@@ -19,6 +20,8 @@ pub struct PeerMetadata {
     read_request: bool,
     read_response: bool,
     write_request: Option<Arc<OwnHeaders>>,
+    /// Requests that leave the mesh say nothing of us.
+    skip_external: bool,
     write_response: Option<Arc<OwnHeaders>>,
 }
 
@@ -31,10 +34,15 @@ pub fn compile(any: &Any, deps: &Deps) -> Compiled<PeerMetadata> {
     let writes = |methods: &[PropagationMethod]| {
         if methods.iter().any(|m| m.method_specifier.is_some()) { deps.own.clone() } else { None }
     };
+    let skips = |method: &PropagationMethod| {
+        let Some(Propagation::IstioHeaders(headers)) = &method.method_specifier else { return false };
+        headers.skip_external_clusters
+    };
     Ok(PeerMetadata {
         read_request: reads(&proto.downstream_discovery),
         read_response: reads(&proto.upstream_discovery),
         write_request: writes(&proto.upstream_propagation),
+        skip_external: proto.upstream_propagation.iter().any(skips),
         write_response: writes(&proto.downstream_propagation),
     })
 }
@@ -50,6 +58,7 @@ impl PeerMetadata {
         }
         if let Some(own) = &self.write_request {
             own.apply(&mut cx.head.headers);
+            cx.notes.only_inside = self.skip_external;
         }
     }
 

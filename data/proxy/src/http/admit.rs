@@ -47,7 +47,9 @@ pub(super) fn head(parts: &mut Parts, tls: bool) -> RequestHead {
     let from_uri = parts.uri.authority().map(|a| a.as_str().to_owned());
     let host = headers.remove(HOST).and_then(|h| h.to_str().ok().map(str::to_owned));
     let path = match parts.uri.path_and_query() {
-        Some(path) if parts.method != Method::CONNECT || parts.uri.scheme().is_some() => path.as_str().to_owned(),
+        Some(path) if parts.method != Method::CONNECT || parts.uri.scheme().is_some() => {
+            path.as_str().to_owned()
+        }
         _ => String::new(),
     };
     RequestHead {
@@ -80,7 +82,8 @@ pub(super) fn admit(
             None => return Err(Failure::BadRequest(BadRequest::LowVersion)),
             Some(default) if head.authority.is_empty() => {
                 // HTTP/1.0 needs no host; an address stands in so that wildcard hosts can match.
-                head.authority = if default.is_empty() { connection.local.to_string() } else { default.clone() };
+                head.authority =
+                    if default.is_empty() { connection.local.to_string() } else { default.clone() };
             }
             Some(_) => {}
         }
@@ -184,7 +187,8 @@ fn trusted_address(trust: &Trust, connection: &ConnectionInfo, head: &RequestHea
 
 fn forwarded(trust: &Trust, connection: &ConnectionInfo, head: &mut RequestHead) {
     let remote = connection.remote.ip().map(|a| canonical(a.ip()));
-    if trust.use_remote_address && !trust.skip_append
+    if trust.use_remote_address
+        && !trust.skip_append
         && let Some(remote) = remote
     {
         let all = match joined(&head.headers, &FORWARDED_FOR) {

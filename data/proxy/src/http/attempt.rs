@@ -20,12 +20,12 @@ use crate::base::head::RequestHead;
 use crate::failure::{BadRequest, Failure};
 use crate::filters::alpn::AlpnOverrides;
 use crate::telemetry::info::Protocol;
+use crate::tls::client::TlsOverrides;
 use crate::upstream::balance::Pick;
 use crate::upstream::cluster::Discovery;
 use crate::upstream::host::ActiveRequest;
 use crate::upstream::pool::{HostPool, Lease, Pools, SendFailure, Wire};
 use crate::upstream::{Cluster, Host};
-use crate::tls::client::TlsOverrides;
 
 /// What all attempts of a request share.
 pub(super) struct Plan {
@@ -85,29 +85,35 @@ impl Plan {
         let mut lease = match acquired {
             Ok(lease) => lease,
             Err(error) => {
-                self.record.state.borrow_mut().info.upstream.transport_failure = Some(error.to_string().into());
+                self.record.state.borrow_mut().info.upstream.transport_failure =
+                    Some(error.to_string().into());
                 host.state.errors.fetch_add(1, Ordering::Relaxed);
                 return Err(missed(Failure::Connect(error), false));
             }
         };
         self.note(&lease);
+        if lease.is_reused() {
+            // The connection may turn out to be dead.
+            self.upload.keep();
+        }
         let request = self.request(&host, lease.is_http2()).map_err(|failure| missed(failure, false))?;
         let active = ActiveRequest::begin(host.clone());
         self.cluster.stats.upstream_rq_total().inc();
         match lease.send(request).await {
             Ok(response) => Ok(Answer { response, lease, active, host }),
             Err(failure) => {
-                let stale = lease.is_reused() && (failure.unsent || self.is_safe_to_repeat());
+                let stale = lease.is_reused() && (failure.unsent || self.is_safe_to_repeat(&failure));
                 host.state.errors.fetch_add(1, Ordering::Relaxed);
                 Err(missed(self.judge(&failure), stale))
             }
         }
     }
 
-    /// Whether repeating the request cannot do anything twice (RFC 9110, 9.2.2).
-    fn is_safe_to_repeat(&self) -> bool {
-        let method = &self.record.state.borrow().head.method;
-        method.is_idempotent() && self.upload.can_replay() && !self.upgrade
+    /// Whether repeating the request cannot do anything twice: its method is idempotent (RFC 9110, 9.2.2), or the kernel at the
+    /// other end answered it with a reset, which it does for bytes that no application has read.
+    fn is_safe_to_repeat(&self, failure: &SendFailure) -> bool {
+        let idempotent = self.record.state.borrow().head.method.is_idempotent();
+        (idempotent || failure.is_reset()) && self.upload.can_replay() && !self.upgrade
     }
 
     fn judge(&self, failure: &SendFailure) -> Failure {
@@ -175,7 +181,8 @@ impl Plan {
         *request.headers_mut() = state.head.headers.clone();
         let rewritten = self.auto_host && !host.hostname.is_empty();
         let authority = if rewritten { &*host.hostname } else { state.head.authority.as_str() };
-        fill(&mut request, &state.head, authority, http2).ok_or(Failure::BadRequest(BadRequest::Malformed))?;
+        fill(&mut request, &state.head, authority, http2)
+            .ok_or(Failure::BadRequest(BadRequest::Malformed))?;
         Ok(request)
     }
 }
@@ -191,11 +198,13 @@ pub(super) fn fill(
     let mut uri = http::uri::Parts::default();
     let connect = head.method == Method::CONNECT;
     if http2 || connect {
-        uri.authority = Some(Authority::from_maybe_shared(Bytes::copy_from_slice(authority.as_bytes())).ok()?);
+        uri.authority =
+            Some(Authority::from_maybe_shared(Bytes::copy_from_slice(authority.as_bytes())).ok()?);
     }
     if !connect {
         let path = if head.path.is_empty() { "/" } else { &head.path };
-        uri.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes())).ok()?);
+        uri.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes())).ok()?);
     }
     if http2 && !connect {
         uri.scheme = Some(if head.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });

@@ -29,7 +29,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 const BUFFER: u32 = 1 << 20;
 
 /// Compiles a connection manager of a listener with that direction and buffer limit.
-pub fn compile(proto: &Proto, deps: &Deps, direction: TrafficDirection, buffer: Option<u32>) -> Compiled<Hcm> {
+pub fn compile(
+    proto: &Proto,
+    deps: &Deps,
+    direction: TrafficDirection,
+    buffer: Option<u32>,
+) -> Compiled<Hcm> {
     if proto.stat_prefix.is_empty() {
         return Err(Reject::new("stat_prefix", "is empty"));
     }
@@ -161,7 +166,11 @@ fn timeouts(proto: &Proto) -> Compiled<Timeouts> {
             &common.and_then(|c| c.max_connection_duration),
             None,
         )?,
-        max_stream: timeout(&field("max_stream_duration"), &common.and_then(|c| c.max_stream_duration), None)?,
+        max_stream: timeout(
+            &field("max_stream_duration"),
+            &common.and_then(|c| c.max_stream_duration),
+            None,
+        )?,
         drain: optional("drain_timeout", &proto.drain_timeout)?.unwrap_or(DRAIN),
     })
 }

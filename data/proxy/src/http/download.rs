@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -45,6 +46,8 @@ pub struct Download {
     idle: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     grpc: Option<MessageCounter>,
+    /// The response has no body on the wire (HEAD, 204, 304), whatever it has here.
+    bodiless: bool,
     _guards: (Closer, Busy),
 }
 
@@ -53,15 +56,21 @@ impl Download {
     pub fn new(inner: Body, tail: Option<Tail>, idle: Option<Duration>, guards: (Closer, Busy)) -> Self {
         let record = guards.0.record().clone();
         let grpc = record.state.borrow().info.grpc.then(MessageCounter::default);
-        Self { inner, tail, record, idle, timer: None, grpc, _guards: guards }
+        let bodiless = {
+            let state = record.state.borrow();
+            state.head.method == Method::HEAD || matches!(state.info.response_code, Some(204 | 304))
+        };
+        Self { inner, tail, record, idle, timer: None, grpc, bodiless, _guards: guards }
     }
 
     /// The earliest moment at which something has to end the stream.
     fn deadline(&self) -> Option<(Instant, Failure)> {
         let tail = self.tail.as_ref();
-        let response = tail.and_then(|tail| Some((tail.upload.ended()? + tail.timeout?, Failure::ResponseTimeout)));
+        let response =
+            tail.and_then(|tail| Some((tail.upload.ended()? + tail.timeout?, Failure::ResponseTimeout)));
         let longest = tail.and_then(|tail| Some((tail.max_end?, Failure::MaxStreamDuration)));
-        let idle = self.idle.map(|t| (self.record.idle_at(t), Failure::StreamIdle { request_complete: true }));
+        let idle =
+            self.idle.map(|t| (self.record.idle_at(t), Failure::StreamIdle { request_complete: true }));
         [response, longest, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
@@ -178,7 +187,7 @@ impl HttpBody for Download {
 impl Drop for Download {
     /// hyper does not read a body that it knows to be empty, nor one for HEAD: such a response is complete all the same.
     fn drop(&mut self) {
-        if self.inner.is_end_stream() {
+        if self.bodiless || self.inner.is_end_stream() {
             self.complete();
         }
     }

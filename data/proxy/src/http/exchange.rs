@@ -19,7 +19,7 @@ use super::admit::{self, Admitted};
 use super::connection::{Busy, Connection};
 use super::download::{Download, Tail};
 use super::hcm::ServerHeader;
-use super::record::{Closer, Record};
+use super::record::{Closer, Record, head_bytes};
 use super::reply;
 use super::upgrade::Wanted;
 use super::upload::Upload;
@@ -226,6 +226,7 @@ impl Exchange {
             self.complete_headers(state, &mut response);
             state.info.response_code = Some(response.status().as_u16());
             state.info.timings.response_start = Some(Instant::now());
+            state.info.bytes.wire_sent = head_bytes(response.headers());
             if !hcm.access_logs.is_empty() || state.info.grpc {
                 state.response = Some(response.headers().clone());
             }

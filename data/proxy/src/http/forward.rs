@@ -1,55 +1,34 @@
-//! Sending a request to a cluster: rewrites, limits, time-outs, attempts, mirrors.
+//! Sending a request to a cluster: rewrites, limits, attempts, and taking the response over.
 
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use http::header::{HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::admit::hop_by_hop;
-use super::attempt::{Answer, Missed, Plan, fill};
+use super::attempt::{Answer, Plan};
 use super::download::Tail;
 use super::exchange::Exchange;
+use super::limits::{Limits, MAX_RETRIES, PER_TRY_TIMEOUT, RETRY_ON, RQ_TIMEOUT};
 use super::record::State;
 use crate::base::body::Body;
 use crate::failure::Failure;
 use crate::route::Route;
-use crate::route::action::{ATTEMPT_COUNT, Chosen, Forward, Mirror};
+use crate::route::action::{ATTEMPT_COUNT, Chosen, Forward};
 use crate::route::headers::{self, Mutation, PseudoChanges};
-use crate::route::retry::{RetryOn, RetryPolicy};
 use crate::route::rewrite::HostRewrite;
-use crate::telemetry::Flags;
+use crate::telemetry::istio::peer;
 use crate::telemetry::stats::tables::ClusterStats;
-use crate::upstream::Cluster;
 use crate::upstream::breaker::Permit;
+use crate::upstream::{Cluster, Host};
 
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-const RQ_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
-const PER_TRY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
-const RETRY_ON: HeaderName = HeaderName::from_static("x-envoy-retry-on");
-const MAX_RETRIES: HeaderName = HeaderName::from_static("x-envoy-max-retries");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-
-/// Applies changes to the request's headers; variables read the headers as they were.
-fn mutate(state: &mut State, lists: &[&[Mutation]]) -> PseudoChanges {
-    let mut changes = PseudoChanges::default();
-    if lists.iter().all(|list| list.is_empty()) {
-        return changes;
-    }
-    let mut changed = state.head.headers.clone();
-    for list in lists {
-        let more = headers::apply(list, &mut changed, &state.context());
-        changes = PseudoChanges { authority: more.authority.or(changes.authority), path: more.path.or(changes.path) };
-    }
-    state.head.headers = changed;
-    changes
-}
 
 /// Counts a request of a cluster until dropped.
 pub struct ClusterRequest(ClusterStats);
@@ -67,13 +46,6 @@ impl Drop for ClusterRequest {
     }
 }
 
-/// Time-outs of one request.
-struct Limits {
-    response: Option<Duration>,
-    idle: Option<Duration>,
-    max_end: Option<Instant>,
-}
-
 impl Exchange {
     /// Forwards the request; the response's body still has to be wrapped.
     pub(super) async fn forward(
@@ -87,7 +59,13 @@ impl Exchange {
             self.conn.hcm.stats.no_cluster().inc();
             Failure::ClusterNotFound(forward.not_found)
         })?;
-        self.record.state.borrow_mut().info.upstream.cluster = Some(cluster.tags.clone());
+        {
+            let mut state = self.record.state.borrow_mut();
+            state.info.upstream.cluster = Some(cluster.tags.clone());
+            if self.notes.only_inside && cluster.tags.outside {
+                peer::strip(&mut state.head.headers);
+            }
+        }
         let retry = self.retry_policy(forward);
         let limits = self.limits(forward, &cluster);
         self.rewrite(route, forward, &chosen, &limits);
@@ -97,11 +75,16 @@ impl Exchange {
         };
         let gauge = ClusterRequest::begin(&cluster);
         let plan = self.plan(forward, &cluster);
-        self.mirror(forward);
-        if !retry.on.is_empty() || cluster.http.max_stream_duration.is_some() {
+        let mirrored = self.mirror(forward);
+        if !retry.on.is_empty() {
             self.upload.keep();
         }
-        let answer = self.await_answer(&plan, &retry, &limits, route).await?;
+        let answer = self.await_answer(&plan, &retry, &limits, route).await.inspect_err(|failure| {
+            cluster.count_response(failure.outcome().status);
+        })?;
+        if !mirrored {
+            self.upload.release();
+        }
         self.accept(route, &chosen, answer, permit, (gauge, limits, plan))
     }
 
@@ -119,53 +102,6 @@ impl Exchange {
             auto_host: matches!(forward.host, HostRewrite::Auto),
             downstream_http2: self.conn.http2,
             upgrade: self.upgrade.is_some(),
-        }
-    }
-
-    /// The retry policy with what the request itself asks for.
-    fn retry_policy(&self, forward: &Forward) -> RetryPolicy {
-        let mut policy = forward.retry.clone().unwrap_or_default();
-        let state = self.record.state.borrow();
-        if let Some(on) = state.head.text(&RETRY_ON) {
-            policy.on = policy.on.and(RetryOn::compile(on));
-            policy.retries = policy.retries.max(1);
-        }
-        if let Some(max) = state.head.text(&MAX_RETRIES).and_then(|v| v.parse().ok()) {
-            policy.retries = max;
-        }
-        if let Some(timeout) = state.head.text(&PER_TRY_TIMEOUT).and_then(|v| v.parse().ok()) {
-            policy.per_try_timeout = Some(Duration::from_millis(timeout));
-        }
-        if self.upgrade.is_some() {
-            policy.on = RetryOn::default();
-        }
-        policy
-    }
-
-    fn limits(&self, forward: &Forward, cluster: &Cluster) -> Limits {
-        let state = self.record.state.borrow();
-        let head = &state.head;
-        let mut response = forward.timeout;
-        if let (Some(most), true) = (forward.max_grpc_timeout, state.info.grpc) {
-            let asked = head.text(&GRPC_TIMEOUT).and_then(grpc_timeout);
-            response = match (asked, most) {
-                (Some(asked), Some(most)) => Some(asked.min(most)),
-                (Some(asked), None) => Some(asked),
-                (None, _) => response,
-            };
-        }
-        if let Some(asked) = head.text(&RQ_TIMEOUT).and_then(|v| v.parse().ok()) {
-            response = Some(Duration::from_millis(asked)).filter(|d| !d.is_zero());
-        }
-        if self.upgrade.is_some() {
-            response = None;
-        }
-        let longest = forward.max_stream_duration.or(self.conn.hcm.timeouts.max_stream);
-        let longest = longest.or(cluster.http.max_stream_duration);
-        Limits {
-            response,
-            idle: forward.idle_timeout.unwrap_or(self.conn.hcm.timeouts.stream_idle),
-            max_end: longest.map(|longest| state.info.start + longest),
         }
     }
 
@@ -203,113 +139,6 @@ impl Exchange {
         }
     }
 
-    /// Waits for an answer, for as long as the time-outs allow.
-    async fn await_answer(
-        &self,
-        plan: &Plan,
-        retry: &RetryPolicy,
-        limits: &Limits,
-        route: &Route,
-    ) -> Result<Answer, Failure> {
-        let response_timeout = async {
-            match limits.response {
-                Some(timeout) => tokio::time::sleep_until(self.upload.complete().await + timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        let idle = async {
-            match limits.idle {
-                Some(timeout) => self.record.idle(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        let longest = async {
-            match limits.max_end {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let request_timeout = async {
-            match self.conn.hcm.timeouts.request {
-                Some(timeout) if self.upload.ended().is_none() => {
-                    tokio::select! {
-                        _ = self.upload.complete() => std::future::pending().await,
-                        () = tokio::time::sleep(timeout) => {}
-                    }
-                }
-                _ => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            answer = self.attempts(plan, retry, route) => answer,
-            () = response_timeout => {
-                plan.cluster.stats.upstream_rq_timeout().inc();
-                Err(Failure::ResponseTimeout)
-            }
-            () = longest => {
-                plan.cluster.stats.upstream_rq_max_duration_reached().inc();
-                Err(Failure::MaxStreamDuration)
-            }
-            () = idle => {
-                self.conn.hcm.stats.downstream_rq_idle_timeout().inc();
-                Err(Failure::StreamIdle { request_complete: self.upload.ended().is_some() })
-            }
-            () = request_timeout => {
-                self.conn.hcm.stats.downstream_rq_timeout().inc();
-                Err(Failure::RequestTimeout)
-            }
-        }
-    }
-
-    /// Tries until there is an answer to keep.
-    async fn attempts(&self, plan: &Plan, retry: &RetryPolicy, route: &Route) -> Result<Answer, Failure> {
-        let stats = &plan.cluster.stats;
-        let mut attempt = Attempts { avoid: Vec::new(), made: 0, retried: 0, fresh: false, permit: None };
-        loop {
-            attempt.made += 1;
-            self.record.state.borrow_mut().info.upstream.attempts = attempt.made;
-            if route.attempt_count.0 {
-                let mut state = self.record.state.borrow_mut();
-                state.head.headers.insert(ATTEMPT_COUNT, HeaderValue::from(attempt.made));
-            }
-            let tried = match retry.per_try_timeout {
-                None => plan.attempt(&attempt.avoid, attempt.fresh).await,
-                Some(timeout) => match tokio::time::timeout(timeout, plan.attempt(&attempt.avoid, attempt.fresh)).await {
-                    Ok(tried) => tried,
-                    Err(_) => {
-                        stats.upstream_rq_per_try_timeout().inc();
-                        Err(Missed { failure: Failure::PerTryTimeout, host: None, stale: false })
-                    }
-                },
-            };
-            let (host, again) = match &tried {
-                Ok(answer) => {
-                    let (status, headers) = (answer.response.status(), answer.response.headers());
-                    (Some(answer.host.id), retry.after_response(status, headers))
-                }
-                Err(missed) if missed.stale && !attempt.fresh && self.upload.can_replay() => {
-                    attempt.fresh = true;
-                    continue;
-                }
-                Err(missed) => {
-                    let broken = missed.failure.outcome().broken;
-                    (missed.host, broken.is_some_and(|broken| retry.after_break(broken)))
-                }
-            };
-            if !again || !attempt.may_retry(self, plan, retry) {
-                if attempt.retried > 0 && tried.is_ok() && !again {
-                    stats.upstream_rq_retry_success().inc();
-                }
-                return tried.map_err(|missed| missed.failure);
-            }
-            drop(tried);
-            attempt.fresh = false;
-            attempt.avoid.extend(host.filter(|_| retry.avoid_previous_hosts));
-            tokio::time::sleep(retry.wait(attempt.retried, fastrand::u64(..))).await;
-        }
-    }
-
     /// Takes a response over: statistics, headers, and what its body needs until its end.
     fn accept(
         &mut self,
@@ -328,7 +157,8 @@ impl Exchange {
         let mut response = match self.upgrade.take() {
             Some(wanted) if granted => {
                 self.joined = true;
-                let response = wanted.join(response, lease, self.record.clone(), (active, permit, gauge));
+                let record = (self.record.clone(), limits.idle);
+                let response = wanted.join(response, lease, record, (active, permit, gauge));
                 (response, None)
             }
             _ => {
@@ -348,24 +178,17 @@ impl Exchange {
         Ok(response)
     }
 
-    fn note_response(&self, response: &Response<hyper::body::Incoming>, cluster: &Cluster, host: &crate::upstream::Host) {
+    fn note_response(&self, response: &Response<Incoming>, cluster: &Cluster, host: &Host) {
         let mut state = self.record.state.borrow_mut();
         let now = Instant::now();
         state.info.timings.upstream_response_start = Some(now);
         state.info.details = Some("via_upstream".into());
         let stats = &cluster.stats;
-        stats.upstream_rq_completed().inc();
         stats.upstream_rq_time().record_duration(now.saturating_duration_since(state.info.start));
         let failed = response.status().is_server_error();
         let counter = if failed { &host.state.errors } else { &host.state.successes };
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        match response.status().as_u16() {
-            100..200 => stats.upstream_rq_1xx().inc(),
-            200..300 => stats.upstream_rq_2xx().inc(),
-            300..400 => stats.upstream_rq_3xx().inc(),
-            400..500 => stats.upstream_rq_4xx().inc(),
-            _ => stats.upstream_rq_5xx().inc(),
-        }
+        counter.fetch_add(1, Ordering::Relaxed);
+        cluster.count_response(response.status());
     }
 
     fn finish_headers(&self, route: &Route, chosen: &Chosen<'_>, response: &mut Response<Body>) {
@@ -373,7 +196,9 @@ impl Exchange {
         if !self.conn.hcm.suppress_envoy_headers {
             let timings = &state.info.timings;
             let begin = timings.request_end.unwrap_or(state.info.start);
-            let millis = timings.upstream_response_start.map_or(0, |at| at.saturating_duration_since(begin).as_millis());
+            let millis = timings
+                .upstream_response_start
+                .map_or(0, |at| at.saturating_duration_since(begin).as_millis());
             response.headers_mut().insert(SERVICE_TIME, HeaderValue::from(millis as u64));
         }
         if route.attempt_count.1 {
@@ -385,125 +210,22 @@ impl Exchange {
         }
         headers::apply(&route.mutations.response, response.headers_mut(), &context);
     }
+}
 
-    /// Sends copies elsewhere; nobody waits for what they answer.
-    fn mirror(&self, forward: &Forward) {
-        for mirror in forward.mirrors.iter().filter(|m| m.fraction.draw()) {
-            let Some(cluster) = mirror.cluster.get() else { continue };
-            self.upload.keep();
-            self.send_copy(mirror, cluster, forward.timeout);
-        }
+/// Applies changes to the request's headers; variables read the headers as they were.
+fn mutate(state: &mut State, lists: &[&[Mutation]]) -> PseudoChanges {
+    let mut changes = PseudoChanges::default();
+    if lists.iter().all(|list| list.is_empty()) {
+        return changes;
     }
-
-    fn send_copy(&self, mirror: &Mirror, cluster: Arc<Cluster>, timeout: Option<Duration>) {
-        let head = self.record.state.borrow().head.clone();
-        let authority = match (mirror.suffix, head.authority.rsplit_once(':')) {
-            (false, _) => head.authority.clone(),
-            (true, Some((host, port))) => format!("{host}-shadow:{port}"),
-            (true, None) => format!("{}-shadow", head.authority),
+    let mut changed = state.head.headers.clone();
+    for list in lists {
+        let more = headers::apply(list, &mut changed, &state.context());
+        changes = PseudoChanges {
+            authority: more.authority.or(changes.authority),
+            path: more.path.or(changes.path),
         };
-        let body = self.upload.follower();
-        let pools = self.conn.pools.clone();
-        let http2 = self.conn.http2;
-        tokio::task::spawn_local(async move {
-            let send = copy(cluster, pools, head, authority, body, http2);
-            // A copy without an answer must not live for ever.
-            let _ = tokio::time::timeout(timeout.unwrap_or(Duration::from_secs(60)), send).await;
-        });
     }
-}
-
-async fn copy(
-    cluster: Arc<Cluster>,
-    pools: Rc<crate::upstream::pool::Pools>,
-    head: crate::base::head::RequestHead,
-    authority: String,
-    body: Body,
-    downstream_http2: bool,
-) -> Option<()> {
-    let pick = crate::upstream::balance::Pick { random: fastrand::u64(..), ..Default::default() };
-    let host = cluster.pick(pick)?;
-    let wire = crate::upstream::pool::Wire::choose(cluster.http.protocol, downstream_http2);
-    let pool = pools.get(&cluster, &host, wire, &Default::default());
-    let mut lease = pool.acquire(false).await.ok()?;
-    let mut request = Request::new(body);
-    *request.headers_mut() = head.headers.clone();
-    fill(&mut request, &head, &authority, lease.is_http2())?;
-    cluster.stats.upstream_rq_total().inc();
-    let mut response = lease.send(request).await.ok()?;
-    while let Some(frame) = response.body_mut().frame().await {
-        frame.ok()?;
-    }
-    lease.finish();
-    Some(())
-}
-
-/// How far the attempts of a request are.
-struct Attempts {
-    avoid: Vec<u64>,
-    made: u32,
-    retried: u32,
-    fresh: bool,
-    permit: Option<Permit>,
-}
-
-impl Attempts {
-    /// Whether another attempt is within the limits; takes its share if so.
-    fn may_retry(&mut self, exchange: &Exchange, plan: &Plan, retry: &RetryPolicy) -> bool {
-        let stats = &plan.cluster.stats;
-        if self.retried >= retry.retries {
-            if retry.retries > 0 {
-                stats.upstream_rq_retry_limit_exceeded().inc();
-                let mut state = exchange.record.state.borrow_mut();
-                state.info.flags.set(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
-            }
-            return false;
-        }
-        if !exchange.upload.can_replay() {
-            return false;
-        }
-        if self.permit.is_none() {
-            self.permit = plan.cluster.breakers(plan.high_priority).retries.take();
-            if self.permit.is_none() {
-                stats.upstream_rq_retry_overflow().inc();
-                return false;
-            }
-        }
-        self.retried += 1;
-        stats.upstream_rq_retry().inc();
-        stats.upstream_rq_retry_backoff_exponential().inc();
-        true
-    }
-}
-
-/// A gRPC time-out: up to eight digits and a unit.
-fn grpc_timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 {
-        return None;
-    }
-    let n: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(n * 3600),
-        "M" => Duration::from_secs(n * 60),
-        "S" => Duration::from_secs(n),
-        "m" => Duration::from_millis(n),
-        "u" => Duration::from_micros(n),
-        "n" => Duration::from_nanos(n),
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grpc_timeouts_have_units() {
-        assert_eq!(grpc_timeout("100m"), Some(Duration::from_millis(100)));
-        assert_eq!(grpc_timeout("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(grpc_timeout("123456789S"), None);
-        assert_eq!(grpc_timeout("é"), None);
-        assert_eq!(grpc_timeout(""), None);
-    }
+    state.head.headers = changed;
+    changes
 }

@@ -124,12 +124,13 @@ impl Record {
         }
         let bytes = &mut state.info.bytes;
         bytes.wire_received = bytes.received + head_bytes(&state.head.headers) + state.head.path.len() as u64;
-        bytes.wire_sent = bytes.sent + state.response.as_ref().map_or(0, head_bytes);
+        // The response's head was counted when it was sent.
+        bytes.wire_sent += bytes.sent;
     }
 }
 
 /// What headers take in HTTP/1, which is near enough for HTTP/2.
-fn head_bytes(headers: &HeaderMap) -> u64 {
+pub(super) fn head_bytes(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
 }
 

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tracing::{debug, trace};
 
 use super::connection::Connection;
-use super::hcm::{Codec, Hcm};
 use super::exchange;
+use super::hcm::{Codec, Hcm};
 use crate::base::drain::Drain;
 use crate::base::executor::LocalExec;
 use crate::net::stream::Rewound;
@@ -38,7 +38,11 @@ where
 }
 
 /// The protocol, from ALPN or from the first bytes; `None` when the client left without a word.
-async fn detect<S: AsyncRead + Unpin>(mut io: S, hcm: &Hcm, info: &ConnectionInfo) -> Option<(Rewound<S>, bool)> {
+async fn detect<S: AsyncRead + Unpin>(
+    mut io: S,
+    hcm: &Hcm,
+    info: &ConnectionInfo,
+) -> Option<(Rewound<S>, bool)> {
     let alpn = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
     match (hcm.codec, alpn) {
         (Codec::Http1, _) => return Some((Rewound::new(Bytes::new(), io), false)),

@@ -1,6 +1,7 @@
 //! Connections that stop being HTTP: WebSocket and other upgrades, and CONNECT.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -8,11 +9,12 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 
 use super::record::Record;
 use crate::base::body::Body;
 use crate::base::head::RequestHead;
+use crate::net::copy::{Progress, both};
+use crate::telemetry::Flags;
 use crate::upstream::pool::Lease;
 
 /// A request to leave HTTP.
@@ -74,7 +76,7 @@ impl Wanted {
         self,
         mut response: Response<Incoming>,
         lease: Lease,
-        record: Rc<Record>,
+        (record, idle): (Rc<Record>, Option<Duration>),
         keep: impl Sized + 'static,
     ) -> Response<Body> {
         let upstream = hyper::upgrade::on(&mut response);
@@ -90,13 +92,16 @@ impl Wanted {
         tokio::task::spawn_local(async move {
             if let (Ok(downstream), Ok(upstream)) = (self.on_upgrade.await, upstream.await) {
                 let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
-                let copied = tokio::io::copy_bidirectional(&mut downstream, &mut upstream).await;
-                if let Ok((received, sent)) = copied {
-                    let mut state = record.state.borrow_mut();
-                    state.info.bytes.received += received;
-                    state.info.bytes.sent += sent;
+                let progress = Progress::default();
+                tokio::select! {
+                    _ = both(&mut downstream, &mut upstream, &progress) => {}
+                    () = progress.idle(idle) => {
+                        record.state.borrow_mut().info.flags.set(Flags::STREAM_IDLE_TIMEOUT);
+                    }
                 }
-                let _ = downstream.shutdown().await;
+                let mut state = record.state.borrow_mut();
+                state.info.bytes.received += progress.received.get();
+                state.info.bytes.sent += progress.sent.get();
             }
             stats.downstream_cx_upgrades_active().dec();
             record.close();

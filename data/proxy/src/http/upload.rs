@@ -68,6 +68,12 @@ impl Upload {
         self.keep.set(true);
     }
 
+    /// Nothing will be sent again: what was kept is let go.
+    pub fn release(&self) {
+        self.keep.set(false);
+        self.kept.borrow_mut().frames.clear();
+    }
+
     /// When the request was complete.
     pub fn ended(&self) -> Option<Instant> {
         self.ended.get()
@@ -180,6 +186,7 @@ impl Upload {
         self.ended.set(Some(now));
         if let Ok(mut state) = self.record.state.try_borrow_mut() {
             state.info.timings.request_end = Some(now);
+            state.info.timings.upstream_request_end = Some(now);
         }
         self.end.notify_waiters();
         self.wake();
@@ -254,7 +261,7 @@ impl HttpBody for Reader {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.next == 0 { self.upload.size.clone() } else { SizeHint::default() }
+        if self.next == 0 { self.upload.size } else { SizeHint::default() }
     }
 }
 

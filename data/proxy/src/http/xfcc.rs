@@ -93,7 +93,11 @@ mod tests {
                 ..CertificateInfo::default()
             })
         };
-        TlsInfo { peer: Some(cert("spiffe://td/client")), local: Some(cert("spiffe://td/server")), ..TlsInfo::default() }
+        TlsInfo {
+            peer: Some(cert("spiffe://td/client")),
+            local: Some(cert("spiffe://td/server")),
+            ..TlsInfo::default()
+        }
     }
 
     #[test]
@@ -110,7 +114,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::from_iter([(XFCC, HeaderValue::from_static("old"))]);
             let tls = tls.then(mtls);
-            ForwardClientCert { mode, subject: true, uri: true, dns: false }.apply(&mut headers, tls.as_ref());
+            ForwardClientCert { mode, subject: true, uri: true, dns: false }
+                .apply(&mut headers, tls.as_ref());
             let value = headers.get(XFCC).map(|v| v.to_str().unwrap().to_owned());
             assert_eq!(value, expected, "{mode:?}");
         }

@@ -76,7 +76,10 @@ impl ChainMatch {
         };
         for (index, name) in proto.server_names.iter().enumerate() {
             if name.trim_start_matches("*.").contains('*') {
-                return Err(Reject::new(format!("server_names[{index}]"), "'*' may only stand before the first dot"));
+                return Err(Reject::new(
+                    format!("server_names[{index}]"),
+                    "'*' may only stand before the first dot",
+                ));
             }
         }
         Ok(Self {
@@ -88,7 +91,11 @@ impl ChainMatch {
             server_names: proto.server_names.iter().map(|n| n.to_ascii_lowercase()).collect(),
             transport: proto.transport_protocol.clone(),
             protocols: proto.application_protocols.clone(),
-            direct_source: each("direct_source_prefix_ranges", &proto.direct_source_prefix_ranges, cidr::compile)?,
+            direct_source: each(
+                "direct_source_prefix_ranges",
+                &proto.direct_source_prefix_ranges,
+                cidr::compile,
+            )?,
             source_type: match proto.source_type() {
                 ConnectionSourceType::Any => None,
                 ConnectionSourceType::SameIpOrLoopback => Some(true),
@@ -106,13 +113,14 @@ impl ChainMatch {
             Step::DestinationPort => optional(self.destination_port, |port| port == facts.local.port()),
             Step::Destination => longest(&self.destination, facts.local.ip()),
             Step::ServerName => self.server_name(facts.server_name),
-            Step::Transport => {
-                optional(Some(&self.transport).filter(|t| !t.is_empty()), |transport| transport == facts.transport)
-            }
+            Step::Transport => optional(Some(&self.transport).filter(|t| !t.is_empty()), |transport| {
+                transport == facts.transport
+            }),
             Step::Protocols => self.protocol(facts.protocols),
             Step::DirectSource => longest(&self.direct_source, remote),
             Step::SourceType => {
-                let local = canonical(remote).is_loopback() || canonical(remote) == canonical(facts.local.ip());
+                let local =
+                    canonical(remote).is_loopback() || canonical(remote) == canonical(facts.local.ip());
                 optional(self.source_type, |wanted| wanted == local)
             }
             Step::Source => longest(&self.source, remote),
@@ -202,7 +210,10 @@ impl Chains {
 
     /// The chain for a connection.
     pub fn choose(&self, facts: &Facts<'_>) -> Option<&Arc<FilterChain>> {
-        self.position(facts).and_then(|at| self.chains.get(at)).map(|(_, chain)| chain).or(self.default.as_ref())
+        self.position(facts)
+            .and_then(|at| self.chains.get(at))
+            .map(|(_, chain)| chain)
+            .or(self.default.as_ref())
     }
 
     fn position(&self, facts: &Facts<'_>) -> Option<usize> {

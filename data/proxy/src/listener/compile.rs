@@ -6,7 +6,9 @@ use std::time::Duration;
 use meltemi_proto::any::message_name;
 use meltemi_proto::envoy::config::core::v3::{SocketAddress, TransportSocket, transport_socket};
 use meltemi_proto::envoy::config::listener::v3::listener_filter::ConfigType;
-use meltemi_proto::envoy::config::listener::v3::{FilterChain as ChainProto, Listener as Proto, ListenerFilter};
+use meltemi_proto::envoy::config::listener::v3::{
+    FilterChain as ChainProto, Listener as Proto, ListenerFilter,
+};
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext;
 
 use super::Listener;
@@ -63,7 +65,12 @@ pub fn compile(proto: &Proto, previous: Option<Previous<'_>>, deps: &Deps) -> Co
         direction: proto.traffic_direction(),
         buffer: proto.per_connection_buffer_limit_bytes.as_ref().map(|v| v.value),
     };
-    let chains = Building { deps, place, previous: previous.as_ref(), same_place: same_place(proto, previous.as_ref()) };
+    let chains = Building {
+        deps,
+        place,
+        previous: previous.as_ref(),
+        same_place: same_place(proto, previous.as_ref()),
+    };
     let stat_name = if proto.stat_prefix.is_empty() { first.as_str() } else { proto.stat_prefix.as_str() };
     Ok(Listener {
         name: name.into(),
@@ -208,9 +215,19 @@ impl Building<'_> {
         }
         Ok(Arc::new(FilterChain {
             name: (!proto.name.is_empty()).then(|| proto.name.as_str().into()),
-            tls: proto.transport_socket.as_ref().map(|s| self.tls(s)).transpose().at("transport_socket")?.flatten(),
-            tls_timeout: timeout("transport_socket_connect_timeout", &proto.transport_socket_connect_timeout, None)?
-                .unwrap_or(HANDSHAKE),
+            tls: proto
+                .transport_socket
+                .as_ref()
+                .map(|s| self.tls(s))
+                .transpose()
+                .at("transport_socket")?
+                .flatten(),
+            tls_timeout: timeout(
+                "transport_socket_connect_timeout",
+                &proto.transport_socket_connect_timeout,
+                None,
+            )?
+            .unwrap_or(HANDSHAKE),
             network: crate::tcp::compile::compile(&proto.filters, self.deps, self.place)?,
             drain: Drain::new(),
         }))

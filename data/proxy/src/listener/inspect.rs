@@ -90,7 +90,8 @@ fn tls(bytes: &[u8]) -> Verdict {
 }
 
 fn http(bytes: &[u8]) -> Verdict {
-    let recognized = |version: &str| Verdict::Done(Found { protocols: vec![version.into()], ..Found::default() });
+    let recognized =
+        |version: &str| Verdict::Done(Found { protocols: vec![version.into()], ..Found::default() });
     let compared = bytes.len().min(PREFACE.len());
     if bytes[..compared] == PREFACE[..compared] {
         return if compared == PREFACE.len() { recognized("h2c") } else { Verdict::More };

@@ -282,7 +282,8 @@ mod tests {
 
     #[test]
     fn locations_change_only_what_is_asked() {
-        let head = RequestHead { authority: "a.b:80".into(), path: "/p?q=1".into(), ..RequestHead::default() };
+        let head =
+            RequestHead { authority: "a.b:80".into(), path: "/p?q=1".into(), ..RequestHead::default() };
         let location = |redirect: Redirect| redirect.location(&head, &PathMatch::Prefix("/".into()));
         assert_eq!(location(Redirect { scheme: Some("https".into()), ..redirect() }), "https://a.b/p?q=1");
         assert_eq!(location(Redirect { port: Some(8443), ..redirect() }), "http://a.b:8443/p?q=1");

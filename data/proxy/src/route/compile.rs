@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use meltemi_proto::envoy::config::route::v3 as proto;
-use meltemi_proto::envoy::config::route::v3::redirect_action::{PathRewriteSpecifier, SchemeRewriteSpecifier};
+use meltemi_proto::envoy::config::route::v3::redirect_action::{
+    PathRewriteSpecifier, SchemeRewriteSpecifier,
+};
 use meltemi_proto::envoy::config::route::v3::virtual_host::TlsRequirementType;
 use meltemi_proto::google::protobuf::Any;
 
@@ -53,7 +55,10 @@ pub fn compile(config: &proto::RouteConfiguration, deps: Deps<'_>) -> Compiled<R
             response_remove: &config.response_headers_to_remove,
         })?,
         per_filter: per_filter(&config.typed_per_filter_config, deps)?,
-        largest_body: config.max_direct_response_body_size_bytes.as_ref().map_or(LARGEST_BODY, |v| v.value as usize),
+        largest_body: config
+            .max_direct_response_body_size_bytes
+            .as_ref()
+            .map_or(LARGEST_BODY, |v| v.value as usize),
         specific_wins: config.most_specific_header_mutations_wins,
     };
     let mut domains = DomainIndex::default();

@@ -95,7 +95,12 @@ fn addition(proto: &HeaderValueOption) -> Compiled<Mutation> {
         header.value.clone()
     };
     let value = Template::compile("value", &text).at("header")?;
-    Ok(Mutation::Set(Setting { key, value, append: append_action(proto), keep_empty: proto.keep_empty_value }))
+    Ok(Mutation::Set(Setting {
+        key,
+        value,
+        append: append_action(proto),
+        keep_empty: proto.keep_empty_value,
+    }))
 }
 
 #[allow(deprecated)] // `append` is still sent.
@@ -141,7 +146,10 @@ impl Setting {
             (HeaderAppendAction::AppendIfExistsOrAdd, Entry::Occupied(mut there)) => {
                 there.append(value);
             }
-            (HeaderAppendAction::OverwriteIfExistsOrAdd | HeaderAppendAction::OverwriteIfExists, Entry::Occupied(mut there)) => {
+            (
+                HeaderAppendAction::OverwriteIfExistsOrAdd | HeaderAppendAction::OverwriteIfExists,
+                Entry::Occupied(mut there),
+            ) => {
                 there.insert(value);
             }
             (HeaderAppendAction::AddIfAbsent, Entry::Occupied(_))

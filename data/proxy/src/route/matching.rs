@@ -105,7 +105,11 @@ impl RouteMatch {
 
     fn starts(&self, path: &str, prefix: &str) -> bool {
         let Some(start) = path.as_bytes().get(..prefix.len()) else { return false };
-        if self.ignore_case { start.eq_ignore_ascii_case(prefix.as_bytes()) } else { start == prefix.as_bytes() }
+        if self.ignore_case {
+            start.eq_ignore_ascii_case(prefix.as_bytes())
+        } else {
+            start == prefix.as_bytes()
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! When a request is sent again. Deciding is pure; waiting and sending are the exchange's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -23,9 +24,9 @@ pub struct RetryPolicy {
     /// Shortest and longest wait between attempts.
     pub back_off: (Duration, Duration),
     /// Status codes for `retriable-status-codes`.
-    pub status_codes: Vec<u16>,
+    pub status_codes: Arc<[u16]>,
     /// Response headers for `retriable-headers`.
-    pub response_headers: Vec<HeaderMatcher>,
+    pub response_headers: Arc<[HeaderMatcher]>,
     /// A host that failed is not tried again.
     pub avoid_previous_hosts: bool,
 }
@@ -71,7 +72,9 @@ conditions! {
 impl RetryOn {
     /// Compiles a comma-separated list; Envoy ignores what it does not know, and so do we.
     pub fn compile(text: &str) -> Self {
-        text.split(',').filter_map(|word| Self::parse(word.trim())).fold(Self(0), |all, one| Self(all.0 | one.0))
+        text.split(',')
+            .filter_map(|word| Self::parse(word.trim()))
+            .fold(Self(0), |all, one| Self(all.0 | one.0))
     }
 
     /// Whether any of the conditions is set.
@@ -130,8 +133,13 @@ impl RetryPolicy {
             retries: u32_or(&proto.num_retries, 1),
             per_try_timeout: timeout("per_try_timeout", &proto.per_try_timeout, None)?,
             back_off: (base, max),
-            status_codes: proto.retriable_status_codes.iter().filter_map(|c| u16::try_from(*c).ok()).collect(),
-            response_headers: each("retriable_headers", &proto.retriable_headers, HeaderMatcher::compile)?,
+            status_codes: proto
+                .retriable_status_codes
+                .iter()
+                .filter_map(|c| u16::try_from(*c).ok())
+                .collect(),
+            response_headers: each("retriable_headers", &proto.retriable_headers, HeaderMatcher::compile)?
+                .into(),
             avoid_previous_hosts: proto
                 .retry_host_predicate
                 .iter()
@@ -143,7 +151,9 @@ impl RetryPolicy {
     pub fn after_break(&self, broken: Broken) -> bool {
         let any = RetryOn::SERVER_ERROR.and(RetryOn::GATEWAY_ERROR);
         let conditions = match broken {
-            Broken::Connect => any.and(RetryOn::CONNECT_FAILURE).and(RetryOn::RESET).and(RetryOn::RESET_BEFORE_REQUEST),
+            Broken::Connect => {
+                any.and(RetryOn::CONNECT_FAILURE).and(RetryOn::RESET).and(RetryOn::RESET_BEFORE_REQUEST)
+            }
             Broken::Refused => {
                 any.and(RetryOn::REFUSED_STREAM).and(RetryOn::RESET).and(RetryOn::RESET_BEFORE_REQUEST)
             }

@@ -112,7 +112,11 @@ impl Route {
 /// An authority without its port; brackets of IPv6 addresses stay.
 pub fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !is_bare_v6(host) => host,
+        Some((host, port))
+            if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !is_bare_v6(host) =>
+        {
+            host
+        }
         _ => authority,
     }
 }

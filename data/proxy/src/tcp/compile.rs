@@ -74,7 +74,10 @@ pub fn compile(filters: &[Filter], deps: &Deps, place: Place) -> Compiled<Networ
         add(&mut building, filter, deps, place).at(field)?;
     }
     let terminal = building.terminal.ok_or_else(|| {
-        Reject::new("filters", "must end with a filter that serves the connection (HTTP connection manager or TCP proxy)")
+        Reject::new(
+            "filters",
+            "must end with a filter that serves the connection (HTTP connection manager or TCP proxy)",
+        )
     })?;
     Ok(Network { sni_cluster: building.sni_cluster, stats: building.stats, terminal })
 }
@@ -133,7 +136,8 @@ fn target(proto: &Proto, deps: &Deps) -> Compiled<Target> {
             if weights.iter().all(|w| *w == 0) {
                 return Err(Reject::new("weighted_clusters.clusters", "the weights must not all be 0"));
             }
-            let clusters = each("weighted_clusters.clusters", &weighted.clusters, |c| Ok(deps.clusters.slot(&c.name)))?;
+            let clusters =
+                each("weighted_clusters.clusters", &weighted.clusters, |c| Ok(deps.clusters.slot(&c.name)))?;
             Ok(Target::Weighted { clusters, turns: Schedule::build(&weights), next: AtomicUsize::new(0) })
         }
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use xxhash_rust::xxh64::xxh64;
 
-use super::copy::{Progress, both};
 use super::Network;
 use crate::base::drain::Drain;
 use crate::base::slot::{Slot, Slots};
+use crate::net::copy::{Progress, both};
 use crate::telemetry::access_log::AccessLogs;
 use crate::telemetry::istio::TcpReport;
 use crate::telemetry::stats::tables::TcpStats;
@@ -84,8 +84,7 @@ pub async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     proxy.stats.downstream_cx_total().inc();
-    let mut session =
-        Session { info: RequestInfo::new(connection, None), reports: Vec::new(), network };
+    let mut session = Session { info: RequestInfo::new(connection, None), reports: Vec::new(), network };
     session.reports.resize_with(network.stats.len(), TcpReport::default);
     match proxy.open(network, &mut session.info, &pools).await {
         Ok(mut upstream) => {
@@ -162,7 +161,12 @@ impl TcpProxy {
     }
 
     /// Opens the upstream connection; an error is the flag that says why not.
-    async fn open(&self, network: &Network, info: &mut RequestInfo, pools: &Pools) -> Result<Connected, Flags> {
+    async fn open(
+        &self,
+        network: &Network,
+        info: &mut RequestInfo,
+        pools: &Pools,
+    ) -> Result<Connected, Flags> {
         let by_name = match (&info.connection.requested_server_name, network.sni_cluster) {
             (Some(name), true) => self.clusters.existing(name).and_then(|slot| slot.get()),
             _ => None,

@@ -14,5 +14,5 @@ pub mod tables;
 pub mod tags;
 
 pub use cells::enter_worker;
-pub use group::{Counter, Gauge, Group, Histogram, OwnedCounter, OwnedGauge, OwnedHistogram};
+pub use group::{Counter, Gauge, Group, Histogram, OwnedCounter, OwnedGauge, OwnedHistogram, Value};
 pub use registry::{Registry, Settings};

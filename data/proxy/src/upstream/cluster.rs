@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use http::header::HeaderName;
 use meltemi_proto::envoy::config::core::v3 as core;
 
@@ -17,6 +18,7 @@ use super::resolve::DnsTarget;
 use super::transport::{Transport, Transports};
 use crate::net::socket::DialOptions;
 use crate::telemetry::ClusterTags;
+use crate::telemetry::stats::Group;
 use crate::telemetry::stats::tables::ClusterStats;
 
 /// How a cluster learns its hosts.
@@ -132,6 +134,8 @@ pub struct Cluster {
     pub close_on_host_removal: bool,
     /// Statistics.
     pub stats: ClusterStats,
+    /// `upstream_rq_<code>`.
+    pub codes: Arc<Group>,
     /// Replaced or removed: its idle connections are closed.
     pub retired: AtomicBool,
 }
@@ -181,6 +185,20 @@ impl Cluster {
         let mut host = Host::new(crate::base::address::Address::Ip(address));
         host.transport = self.transports.default_index();
         host
+    }
+
+    /// Counts a response by its status.
+    pub fn count_response(&self, status: StatusCode) {
+        let code = usize::from(status.as_u16());
+        self.stats.upstream_rq_completed().inc();
+        match code {
+            0..200 => self.stats.upstream_rq_1xx().inc(),
+            200..300 => self.stats.upstream_rq_2xx().inc(),
+            300..400 => self.stats.upstream_rq_3xx().inc(),
+            400..500 => self.stats.upstream_rq_4xx().inc(),
+            _ => self.stats.upstream_rq_5xx().inc(),
+        }
+        self.codes.counter(code.saturating_sub(100)).inc();
     }
 
     /// The limits for a routing priority.

@@ -15,8 +15,7 @@ use meltemi_proto::envoy::config::cluster::v3::cluster::common_lb_config::Locali
 use meltemi_proto::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, LbConfig, LbPolicy,
 };
-use meltemi_proto::envoy::config::core::v3::{BindConfig, Metadata, RoutingPriority, TcpKeepalive};
-use meltemi_proto::google::protobuf::value::Kind;
+use meltemi_proto::envoy::config::core::v3::{BindConfig, RoutingPriority, TcpKeepalive};
 
 use super::balance::{Balance, Policy};
 use super::breaker::Breakers;
@@ -28,7 +27,6 @@ use crate::base::duration::{duration, optional, u32_or};
 use crate::base::reject::{At, Compiled, Reject};
 use crate::net::socket::{DialOptions, Keepalive};
 use crate::telemetry::ClusterTags;
-use crate::telemetry::info::ServiceTags;
 use crate::telemetry::stats::Registry;
 use crate::telemetry::stats::tables::{ClusterStats, cluster_prefix};
 use crate::tls::secret::Secrets;
@@ -71,15 +69,10 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
     }
     let name: Arc<str> = proto.name.as_str().into();
     let stat_name = if proto.alt_stat_name.is_empty() { &proto.name } else { &proto.alt_stat_name };
-    let tags = ClusterTags {
-        name: name.clone(),
-        observability_name: stat_name.as_str().into(),
-        service: proto.metadata.as_ref().and_then(service),
-    };
     let cluster = Cluster {
         uid: next_uid(),
         name,
-        tags: Arc::new(tags),
+        tags: Arc::new(ClusterTags::compile(proto)),
         from_api,
         discovery,
         inline,
@@ -95,6 +88,7 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
         close_on_host_removal: proto.ignore_health_on_host_removal
             || proto.close_connections_on_host_health_failure,
         stats: ClusterStats::new(&deps.stats, &cluster_prefix(stat_name)),
+        codes: deps.stats.codes(&format!("{}upstream_rq_", cluster_prefix(stat_name))),
         retired: AtomicBool::new(false),
     };
     if cluster.discovery == Discovery::Static {
@@ -262,16 +256,4 @@ fn keepalive(proto: &TcpKeepalive) -> Keepalive {
 fn positive(field: &str, proto: &meltemi_proto::google::protobuf::Duration) -> Compiled<Duration> {
     let value = duration(field, proto)?;
     if value.is_zero() { Err(Reject::new(field, "must be above 0s")) } else { Ok(value) }
-}
-
-/// The service a cluster stands for, from Istio's cluster metadata.
-fn service(metadata: &Metadata) -> Option<ServiceTags> {
-    let services = metadata.filter_metadata.get("istio")?.fields.get("services")?;
-    let Some(Kind::ListValue(list)) = &services.kind else { return None };
-    let Some(Kind::StructValue(first)) = &list.values.first()?.kind else { return None };
-    let text = |key: &str| match first.fields.get(key).and_then(|v| v.kind.as_ref()) {
-        Some(Kind::StringValue(text)) => Arc::from(text.as_str()),
-        _ => Arc::from(""),
-    };
-    Some(ServiceTags { host: text("host"), name: text("name"), namespace: text("namespace") })
 }

@@ -116,7 +116,13 @@ impl Session for Stream {
 
     async fn changed(&mut self) -> Option<Vec<&'static str>> {
         self.changes.changed().await.ok()?;
-        Some(vec![type_url::CLUSTER, type_url::ENDPOINT, type_url::LISTENER, type_url::ROUTE, type_url::SECRET])
+        Some(vec![
+            type_url::CLUSTER,
+            type_url::ENDPOINT,
+            type_url::LISTENER,
+            type_url::ROUTE,
+            type_url::SECRET,
+        ])
     }
 
     fn acked(&mut self, _type_url: &str, _version: &str, _nonce: &str) {

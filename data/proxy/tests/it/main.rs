@@ -1,5 +1,8 @@
 //! The engine as a whole, with mock upstreams and clients in the same process on the loopback interface.
 
+// Whatever fails here fails the test.
+#![allow(clippy::unwrap_used)]
+
 mod control;
 mod draining;
 mod harness;
@@ -8,4 +11,5 @@ mod protocols;
 mod proxying;
 mod retries;
 mod tcp;
+mod telemetry;
 mod updates;

@@ -52,7 +52,10 @@ fn tls(kind: &str, more: &str, sans: &str) -> String {
 
 fn server_side(control: &Control, app: SocketAddr) {
     control.set(type_url::CLUSTER, &cluster("app", app, ""));
-    let web = listener(r#"{ match: { prefix: "/" }, route: { cluster: app } }"#, ", codec_type: HTTP2, forward_client_cert_details: SANITIZE_SET, set_current_client_cert_details: { uri: true }");
+    let web = listener(
+        r#"{ match: { prefix: "/" }, route: { cluster: app } }"#,
+        ", codec_type: HTTP2, forward_client_cert_details: SANITIZE_SET, set_current_client_cert_details: { uri: true }",
+    );
     let socket = tls("DownstreamTlsContext", "require_client_certificate: true,", "");
     let inspector = r#"listener_filters: [ { name: tls, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector } } ], filter_chains: [ { filter_chain_match: { transport_protocol: tls, application_protocols: [ istio ] }, transport_socket: "#;
     let web = web.replace("filter_chains: [ {", &format!("{inspector}{socket}, "));
@@ -60,7 +63,9 @@ fn server_side(control: &Control, app: SocketAddr) {
 }
 
 fn client_side(control: &Control, server: SocketAddr, account: &str) {
-    let san = format!("match_typed_subject_alt_names: [ {{ san_type: URI, matcher: {{ exact: spiffe://cluster.local/ns/default/sa/{account} }} }} ]");
+    let san = format!(
+        "match_typed_subject_alt_names: [ {{ san_type: URI, matcher: {{ exact: spiffe://cluster.local/ns/default/sa/{account} }} }} ]"
+    );
     let socket = tls("UpstreamTlsContext", "sni: outbound_.80_._.app.default.svc.cluster.local,", &san);
     control.set(
         type_url::CLUSTER,
@@ -84,10 +89,13 @@ fn client_side(control: &Control, server: SocketAddr, account: &str) {
         type_url::ROUTE,
         r#"{ name: "80", virtual_hosts: [ { name: app, domains: ["*"], routes: [ { match: { prefix: "/" }, route: { cluster: app } } ] } ] }"#,
     );
-    control.set(type_url::LISTENER, &listener("", "").replace(
-        r#"route_config: { name: r, virtual_hosts: [ { name: all, domains: ["*"], routes: [  ] } ] }"#,
-        r#"rds: { route_config_name: "80", config_source: { ads: {}, resource_api_version: V3 } }"#,
-    ));
+    control.set(
+        type_url::LISTENER,
+        &listener("", "").replace(
+            r#"route_config: { name: r, virtual_hosts: [ { name: all, domains: ["*"], routes: [  ] } ] }"#,
+            r#"rds: { route_config_name: "80", config_source: { ads: {}, resource_api_version: V3 } }"#,
+        ),
+    );
 }
 
 async fn engine(control: &Control, secrets: &Path, delta: bool) -> Handle {

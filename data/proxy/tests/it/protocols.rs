@@ -24,14 +24,16 @@ async fn grpc_echo() -> std::net::SocketAddr {
             let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
                 assert_eq!(request.headers()["te"], "trailers");
                 let body = request.into_body().collect().await?.to_bytes();
-                let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
+                let trailers =
+                    HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
                 let frames = [Ok::<_, hyper::Error>(Frame::data(body)), Ok(Frame::trailers(trailers))];
                 let mut response = Response::new(StreamBody::new(tokio_stream::iter(frames)));
                 response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
                 Ok::<_, hyper::Error>(response)
             });
             tokio::spawn(
-                hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service),
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service),
             );
         }
     });
@@ -58,7 +60,8 @@ async fn grpc_keeps_its_trailers() {
 
 #[tokio::test]
 async fn grpc_callers_get_failures_as_a_status() {
-    let engine = start(&bootstrap_of(&[listener(TO_APP, "")], &[cluster("app", closed_port().await, HTTP2)])).await;
+    let engine =
+        start(&bootstrap_of(&[listener(TO_APP, "")], &[cluster("app", closed_port().await, HTTP2)])).await;
     let seen = send_http2(engine.listener_address("web").unwrap(), call()).await;
     assert_eq!(seen.status, 200);
     assert_eq!(seen.header("grpc-status"), Some("14"));
@@ -70,7 +73,12 @@ async fn a_websocket_is_joined_to_its_upstream() {
     let app = raw_server(|mut stream, _| async move {
         let head = read_head(&mut stream).await;
         assert!(head.contains("upgrade: websocket") && head.contains("connection: upgrade"), "{head}");
-        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n").await.unwrap();
+        stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+            )
+            .await
+            .unwrap();
         let mut ping = [0; 4];
         stream.read_exact(&mut ping).await.unwrap();
         stream.write_all(&ping).await.unwrap();
@@ -147,7 +155,9 @@ async fn requests_that_are_too_large_or_malformed_are_refused() {
     let web = engine.listener_address("web").unwrap();
     let huge = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(70_000));
     assert!(talk(web, huge.as_bytes()).await.starts_with("HTTP/1.1 431"));
-    assert!(talk(web, b"GET / HTTP/1.1\r\nhost: a\r\nbro\x01ken: 1\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    assert!(
+        talk(web, b"GET / HTTP/1.1\r\nhost: a\r\nbro\x01ken: 1\r\n\r\n").await.starts_with("HTTP/1.1 400")
+    );
     assert!(talk(web, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 400"));
     assert_eq!(app.requests(), 0);
 }

@@ -26,7 +26,11 @@ async fn a_request_reaches_the_upstream_and_its_answer_the_client() {
     assert_eq!(seen.status, 200);
     assert!(seen.body.starts_with("POST /path?q=1\n"), "{}", seen.body);
     assert!(seen.body.contains("\nhost: shop\n") && seen.body.ends_with("\n\nhello"), "{}", seen.body);
-    assert!(seen.body.contains("\nx-request-id: ") && seen.body.contains("\nx-forwarded-proto: http\n"), "{}", seen.body);
+    assert!(
+        seen.body.contains("\nx-request-id: ") && seen.body.contains("\nx-forwarded-proto: http\n"),
+        "{}",
+        seen.body
+    );
     assert_eq!(seen.header("server"), Some("envoy"));
     assert!(seen.header("x-envoy-upstream-service-time").is_some() && seen.header("date").is_some());
 }
@@ -46,7 +50,10 @@ async fn http10_is_answered_and_closed() {
     let app = Upstream::echo().await;
     let (_engine, web) = proxy_to(app.address).await;
     let answer = talk(web, b"GET /old HTTP/1.0\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") || answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.0 200 OK\r\n") || answer.starts_with("HTTP/1.1 200 OK\r\n"),
+        "{answer}"
+    );
     assert!(answer.contains("GET /old"), "{answer}");
 }
 
@@ -130,4 +137,34 @@ async fn a_connection_that_died_while_idle_is_replaced_without_an_error() {
         sender.ready().await.unwrap();
         assert_eq!(read(sender.send_request(get("/")).await.unwrap()).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_head_request_is_complete_without_a_body() {
+    let routes =
+        r#"{ match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: text } } }"#;
+    let engine = start(&bootstrap_of(&[listener(routes, "")], &[])).await;
+    let request = Request::head("/").header("host", "a").body(Full::default()).unwrap();
+    let seen = send(engine.listener_address("web").unwrap(), request).await;
+    assert_eq!((seen.status, seen.header("content-length")), (200, Some("4")));
+    let resets = || {
+        engine.stats().samples().into_iter().find(|s| s.name == "http.web.downstream_rq_rx_reset").unwrap()
+    };
+    assert_eq!(resets().value, meltemi_proxy::telemetry::stats::Value::Counter(0));
+}
+
+#[tokio::test]
+async fn the_admin_interface_shows_what_is_in_force() {
+    let app = Upstream::echo().await;
+    let (engine, web) = proxy_to(app.address).await;
+    assert_eq!(send(web, get("/")).await.status, 200);
+    let admin = engine.admin_address().unwrap();
+    assert_eq!(send(admin, get("/ready")).await.body.trim(), "LIVE");
+    let clusters = send(admin, get("/clusters")).await.body;
+    assert!(clusters.contains(&format!("app::{}::rq_total::1", app.address)), "{clusters}");
+    assert!(send(admin, get("/listeners")).await.body.contains(&format!("web::{web}")));
+    let stats = send(admin, get("/stats?filter=cluster.app.upstream_rq_200")).await.body;
+    assert_eq!(stats.trim(), "cluster.app.upstream_rq_200: 1");
+    let dump = send(admin, get("/config_dump")).await.body;
+    assert!(dump.contains("static_clusters") && dump.contains("static_listeners"), "{dump}");
 }

@@ -35,7 +35,8 @@ fn post() -> Request<Full<Bytes>> {
 #[tokio::test]
 async fn a_retried_request_has_its_whole_body() {
     let app = failing(2).await;
-    let engine = start(&bootstrap_of(&[listener(&with_retries("5xx"), "")], &[cluster("app", app.address, "")])).await;
+    let engine =
+        start(&bootstrap_of(&[listener(&with_retries("5xx"), "")], &[cluster("app", app.address, "")])).await;
     let seen = send(engine.listener_address("web").unwrap(), post()).await;
     assert_eq!((seen.status, seen.body.as_str(), app.requests()), (200, "money", 3));
 }
@@ -43,7 +44,8 @@ async fn a_retried_request_has_its_whole_body() {
 #[tokio::test]
 async fn retries_end_with_the_last_answer() {
     let app = failing(10).await;
-    let engine = start(&bootstrap_of(&[listener(&with_retries("5xx"), "")], &[cluster("app", app.address, "")])).await;
+    let engine =
+        start(&bootstrap_of(&[listener(&with_retries("5xx"), "")], &[cluster("app", app.address, "")])).await;
     let seen = send(engine.listener_address("web").unwrap(), post()).await;
     assert_eq!((seen.status, app.requests()), (503, 3));
 }
@@ -52,7 +54,8 @@ async fn retries_end_with_the_last_answer() {
 async fn istios_default_never_repeats_a_request_that_was_answered() {
     let app = failing(1).await;
     let on = "connect-failure,refused-stream,unavailable,cancelled";
-    let engine = start(&bootstrap_of(&[listener(&with_retries(on), "")], &[cluster("app", app.address, "")])).await;
+    let engine =
+        start(&bootstrap_of(&[listener(&with_retries(on), "")], &[cluster("app", app.address, "")])).await;
     let seen = send(engine.listener_address("web").unwrap(), post()).await;
     assert_eq!((seen.status, app.requests()), (503, 1));
 }
@@ -80,7 +83,11 @@ async fn a_host_that_refuses_connections_is_avoided() {
     let app = Upstream::echo().await;
     let dead = closed_port().await;
     let endpoint = |a: std::net::SocketAddr| {
-        format!("{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}", a.ip(), a.port())
+        format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}",
+            a.ip(),
+            a.port()
+        )
     };
     let both = format!(
         "{{ name: app, type: STATIC, connect_timeout: 1s, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
@@ -129,4 +136,33 @@ async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("the mirror got nothing");
+}
+
+#[tokio::test]
+async fn a_post_that_met_a_dead_connection_is_sent_again_once() {
+    use tokio::io::AsyncWriteExt;
+    // The first connection answers once and then goes away with the second request unread, which the kernel answers with a reset.
+    let app = raw_server(|mut stream, number| async move {
+        read_head(&mut stream).await;
+        let mut body = [0; 5];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut body).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        if number == 0 {
+            stream.readable().await.unwrap();
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    })
+    .await;
+    let route = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
+    let yaml = bootstrap_of(&[listener(route, "")], &[cluster("app", app, "")]);
+    let engine = start(&yaml).await;
+    let stream = tokio::net::TcpStream::connect(engine.listener_address("web").unwrap()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..2 {
+        sender.ready().await.unwrap();
+        assert_eq!(read(sender.send_request(post()).await.unwrap()).await.status, 200);
+    }
 }

@@ -42,7 +42,8 @@ async fn half_close(address: std::net::SocketAddr, bytes: &[u8]) -> String {
 #[tokio::test]
 async fn bytes_pass_both_ways_and_a_half_close_too() {
     let app = greeter("220 hello\n").await;
-    let engine = start(&bootstrap_of(&[tcp_listener(&[chain("", "app")], "")], &[cluster("app", app, "")])).await;
+    let engine =
+        start(&bootstrap_of(&[tcp_listener(&[chain("", "app")], "")], &[cluster("app", app, "")])).await;
     let answer = half_close(engine.listener_address("tcp").unwrap(), b"EHLO\n").await;
     assert_eq!(answer, "220 hello\nEHLO\n");
 }

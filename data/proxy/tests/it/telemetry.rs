@@ -49,7 +49,7 @@ impl Mesh {
         let inbound = direction == "INBOUND";
         let (discovery, propagation) =
             if inbound { ("downstream", "downstream") } else { ("upstream", "upstream") };
-        let headers = json!([{"istio_headers": {}}]);
+        let headers = json!([{"istio_headers": {"skip_external_clusters": true}}]);
         let peers = json!({
             "@type": "type.googleapis.com/io.istio.http.peer_metadata.Config",
             format!("{discovery}_discovery"): headers, format!("{propagation}_propagation"): headers,
@@ -225,6 +225,21 @@ async fn the_admin_interface_shows_what_runs_and_no_key() {
     assert!(clusters.contains(&format!("the-one::{}::health_flags::healthy", app.address)), "{clusters}");
     let stats = admin(&engine, "/stats?filter=listener").await;
     assert!(stats.contains("downstream_cx_active"), "{stats}");
+}
+
+#[tokio::test]
+async fn strangers_learn_nothing_of_us() {
+    let mesh = Mesh::new();
+    let app = Upstream::echo().await;
+    for (external, told) in [(false, true), (true, false)] {
+        let mut bootstrap = mesh.sidecar("productpage", "OUTBOUND", app.address);
+        let cluster = &mut bootstrap["static_resources"]["clusters"][0];
+        cluster.as_object_mut().unwrap().remove("transport_socket");
+        cluster["metadata"]["filter_metadata"]["istio"]["external"] = json!(external);
+        let engine = start(&bootstrap.to_string()).await;
+        let seen = send(engine.listener_address("web").unwrap(), get("/")).await;
+        assert_eq!(seen.body.contains("x-envoy-peer-metadata"), told, "{}", seen.body);
+    }
 }
 
 #[tokio::test]

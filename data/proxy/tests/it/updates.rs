@@ -37,7 +37,10 @@ async fn a_bad_push_never_removes_a_working_listener() {
     let address = engine.listener_address("web").unwrap();
     assert_eq!(send(address, get("/")).await.status, 200);
 
-    control.set(type_url::LISTENER, &web(r#"{ match: { safe_regex: { regex: "(" } }, route: { cluster: app } }"#));
+    control.set(
+        type_url::LISTENER,
+        &web(r#"{ match: { safe_regex: { regex: "(" } }, route: { cluster: app } }"#),
+    );
     let nack = control.nack().await;
     assert!(nack.contains("web: filter_chains[0]") && nack.contains("routes[0].match.safe_regex"), "{nack}");
     assert_eq!(send(address, get("/")).await.status, 200);
@@ -47,7 +50,12 @@ async fn a_bad_push_never_removes_a_working_listener() {
     assert!(nack.contains("app: connect_timeout"), "{nack}");
     assert_eq!(send(address, get("/")).await.status, 200);
 
-    control.set(type_url::LISTENER, &web(r#"{ match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: fixed } } }"#));
+    control.set(
+        type_url::LISTENER,
+        &web(
+            r#"{ match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: fixed } } }"#,
+        ),
+    );
     eventually(address, "/", "fixed").await;
 }
 
@@ -55,12 +63,18 @@ async fn a_bad_push_never_removes_a_working_listener() {
 async fn an_unknown_filter_is_refused_by_name() {
     let control = Control::new();
     let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-    let lua = format!(r#"{{ name: lua, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua }} }}, {{ name: router, typed_config: {{ "@type": {router} }} }}"#);
-    let broken = web(&to("app")).replace(&format!(r#"{{ name: router, typed_config: {{ "@type": {router} }} }}"#), &lua);
+    let lua = format!(
+        r#"{{ name: lua, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua }} }}, {{ name: router, typed_config: {{ "@type": {router} }} }}"#
+    );
+    let broken = web(&to("app"))
+        .replace(&format!(r#"{{ name: router, typed_config: {{ "@type": {router} }} }}"#), &lua);
     control.set(type_url::LISTENER, &broken);
     let _engine = start_cold(&bootstrap(control.serve().await, true, None));
     let nack = control.nack().await;
-    assert!(nack.contains("http_filters[0](lua)") && nack.contains("filters.http.lua.v3.Lua is not supported"), "{nack}");
+    assert!(
+        nack.contains("http_filters[0](lua)") && nack.contains("filters.http.lua.v3.Lua is not supported"),
+        "{nack}"
+    );
 }
 
 #[tokio::test]
@@ -80,11 +94,19 @@ async fn connections_of_a_replaced_chain_finish_their_request_and_are_told_to_go
     let mut kept = TcpStream::connect(address).await.unwrap();
     kept.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    control.set(type_url::LISTENER, &web(r#"{ match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: new } } }"#));
+    control.set(
+        type_url::LISTENER,
+        &web(r#"{ match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: new } } }"#),
+    );
     eventually(address, "/", "new").await;
     let mut answer = String::new();
     kept.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("connection: close") && answer.ends_with("old"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK")
+            && answer.contains("connection: close")
+            && answer.ends_with("old"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -98,7 +120,8 @@ async fn endpoints_and_routes_follow_the_control_plane_without_a_gap() {
             upstream.address.port()
         )
     };
-    let eds = "{ name: app, type: EDS, eds_cluster_config: { eds_config: { ads: {}, resource_api_version: V3 } }";
+    let eds =
+        "{ name: app, type: EDS, eds_cluster_config: { eds_config: { ads: {}, resource_api_version: V3 } }";
     control.set(type_url::CLUSTER, &format!("{eds} }}"));
     control.set(type_url::ENDPOINT, &assign(&one));
     control.set(type_url::LISTENER, &web(&to("app")));
@@ -113,7 +136,12 @@ async fn endpoints_and_routes_follow_the_control_plane_without_a_gap() {
         for round in 0..10 {
             control.set(type_url::CLUSTER, &format!("{eds}, connect_timeout: {}s }}", round + 1));
             control.set(type_url::ENDPOINT, &assign(if round % 2 == 0 { &two } else { &one }));
-            control.set(type_url::LISTENER, &web(&format!(r#"{{ name: r{round}, match: {{ prefix: "/" }}, route: {{ cluster: app }} }}"#)));
+            control.set(
+                type_url::LISTENER,
+                &web(&format!(
+                    r#"{{ name: r{round}, match: {{ prefix: "/" }}, route: {{ cluster: app }} }}"#
+                )),
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

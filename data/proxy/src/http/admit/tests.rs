@@ -63,7 +63,8 @@ fn hop_by_hop_headers_go_with_those_connection_lists() {
     let mut plain = head(&listed).headers;
     hop_by_hop(&mut plain, false);
     assert!(plain.is_empty(), "{plain:?}");
-    let mut upgrade = head(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("te", "trailers")]).headers;
+    let mut upgrade =
+        head(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("te", "trailers")]).headers;
     hop_by_hop(&mut upgrade, true);
     assert_eq!(upgrade.len(), 3);
 }

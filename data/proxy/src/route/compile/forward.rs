@@ -37,10 +37,11 @@ pub(super) fn compile(proto: &proto::RouteAction, host: &HostContext<'_>) -> Com
     let retry = proto.retry_policy.as_ref().map(RetryPolicy::compile).transpose().at("retry_policy")?;
     let own_mirrors = mirrors(&proto.request_mirror_policies, host.deps)?;
     let stream = proto.max_stream_duration.as_ref();
-    let max_grpc_timeout = match stream.and_then(|s| s.grpc_timeout_header_max.as_ref()).or(proto.max_grpc_timeout.as_ref()) {
-        Some(max) => Some(timeout("max_grpc_timeout", &Some(*max), None)?),
-        None => None,
-    };
+    let max_grpc_timeout =
+        match stream.and_then(|s| s.grpc_timeout_header_max.as_ref()).or(proto.max_grpc_timeout.as_ref()) {
+            Some(max) => Some(timeout("max_grpc_timeout", &Some(*max), None)?),
+            None => None,
+        };
     Ok(Forward {
         target: target(proto, host.deps)?,
         not_found: match proto.cluster_not_found_response_code() {
@@ -52,10 +53,8 @@ pub(super) fn compile(proto: &proto::RouteAction, host: &HostContext<'_>) -> Com
         host: HostRewrite::compile(proto)?,
         append_forwarded_host: proto.append_x_forwarded_host,
         timeout: timeout("timeout", &proto.timeout, Some(TIMEOUT))?,
-        idle_timeout: match optional("idle_timeout", &proto.idle_timeout)? {
-            None => None,
-            Some(idle) => Some(Some(idle).filter(|d| !d.is_zero())),
-        },
+        idle_timeout: optional("idle_timeout", &proto.idle_timeout)?
+            .map(|idle| Some(idle).filter(|idle| !idle.is_zero())),
         max_grpc_timeout,
         max_stream_duration: match stream {
             Some(s) => timeout("max_stream_duration.max_stream_duration", &s.max_stream_duration, None)?,
@@ -103,7 +102,10 @@ fn weighted(proto: &proto::WeightedCluster, deps: Deps<'_>) -> Compiled<Weighted
             response_add: &cluster.response_headers_to_add,
             response_remove: &cluster.response_headers_to_remove,
         })?;
-        let host = cluster.host_rewrite_specifier.as_ref().map(|HostRewriteSpecifier::HostRewriteLiteral(h)| h.clone());
+        let host = cluster
+            .host_rewrite_specifier
+            .as_ref()
+            .map(|HostRewriteSpecifier::HostRewriteLiteral(h)| h.clone());
         let per_filter = per_filter(&cluster.typed_per_filter_config, deps)?;
         Ok(WeightedCluster { cluster: deps.clusters.slot(&cluster.name), mutations, host, per_filter })
     })?;
@@ -126,13 +128,16 @@ pub(super) fn mirrors(protos: &[RequestMirrorPolicy], deps: Deps<'_>) -> Compile
 }
 
 fn copies(mirrors: &[Mirror]) -> Vec<Mirror> {
-    let copy = |m: &Mirror| Mirror { cluster: Arc::clone(&m.cluster), fraction: m.fraction, suffix: m.suffix };
+    let copy =
+        |m: &Mirror| Mirror { cluster: Arc::clone(&m.cluster), fraction: m.fraction, suffix: m.suffix };
     mirrors.iter().map(copy).collect()
 }
 
 fn hash_policy(proto: &HashProto) -> Compiled<Option<HashPolicy>> {
     let on = match required("policy_specifier", &proto.policy_specifier)? {
-        PolicySpecifier::Header(header) => HashOn::Header(HeaderKey::compile("header.header_name", &header.header_name)?),
+        PolicySpecifier::Header(header) => {
+            HashOn::Header(HeaderKey::compile("header.header_name", &header.header_name)?)
+        }
         PolicySpecifier::Cookie(cookie) => HashOn::Cookie(cookie.name.clone()),
         PolicySpecifier::ConnectionProperties(properties) if properties.source_ip => HashOn::SourceIp,
         PolicySpecifier::ConnectionProperties(_) => return Ok(None),

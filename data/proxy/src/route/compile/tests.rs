@@ -69,7 +69,10 @@ fn rejections_name_the_field() {
     let mut bad = forward("/", "c");
     bad.r#match = Some(proto::RouteMatch {
         path_specifier: Some(PathSpecifier::SafeRegex(
-            meltemi_proto::envoy::r#type::matcher::v3::RegexMatcher { regex: "(".into(), ..Default::default() },
+            meltemi_proto::envoy::r#type::matcher::v3::RegexMatcher {
+                regex: "(".into(),
+                ..Default::default()
+            },
         )),
         ..Default::default()
     });
@@ -86,10 +89,12 @@ fn a_weighted_split_is_exact() {
     };
     let mut route = forward("/", "unused");
     route.action = Some(proto::route::Action::Route(proto::RouteAction {
-        cluster_specifier: Some(proto::route_action::ClusterSpecifier::WeightedClusters(proto::WeightedCluster {
-            clusters: vec![weight("v1", 90), weight("v2", 10)],
-            ..Default::default()
-        })),
+        cluster_specifier: Some(proto::route_action::ClusterSpecifier::WeightedClusters(
+            proto::WeightedCluster {
+                clusters: vec![weight("v1", 90), weight("v2", 10)],
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     }));
     let table = table(vec![host("a", &["*"], vec![route])]).unwrap();

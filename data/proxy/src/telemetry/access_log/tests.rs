@@ -59,7 +59,7 @@ fn seen() -> Seen {
         cluster: Some(Arc::new(ClusterTags {
             name: "outbound|9080||reviews.default.svc.cluster.local".into(),
             observability_name: "outbound|9080||reviews.default.svc.cluster.local;".into(),
-            service: None,
+            ..ClusterTags::default()
         })),
         host: Some(ip("10.244.0.9:9080")),
         local: Some(ip("10.244.0.5:51000")),

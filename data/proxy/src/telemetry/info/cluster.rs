@@ -15,6 +15,8 @@ pub struct ClusterTags {
     pub observability_name: Arc<str>,
     /// `metadata.filter_metadata.istio.services[0]`.
     pub service: Option<ServiceTags>,
+    /// What is sent there leaves the mesh: it must not carry our workload's metadata.
+    pub outside: bool,
 }
 
 /// A service as Istio's cluster metadata names it.
@@ -37,7 +39,13 @@ impl ClusterTags {
         } else {
             cluster.alt_stat_name.as_str().into()
         };
-        ClusterTags { name, observability_name, service: service(cluster) }
+        let flag = |key: &str| {
+            let istio = cluster.metadata.as_ref().and_then(|metadata| metadata.filter_metadata.get("istio"));
+            let value = istio.and_then(|istio| istio.fields.get(key)).and_then(|value| value.kind.as_ref());
+            matches!(value, Some(Kind::BoolValue(true)))
+        };
+        let outside = &*name == "PassthroughCluster" || flag("external") || flag("disable_mx");
+        ClusterTags { name, observability_name, service: service(cluster), outside }
     }
 }
 

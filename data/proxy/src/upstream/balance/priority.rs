@@ -21,7 +21,7 @@ impl Load {
     /// Computes the shares by Envoy's documented rule.
     pub fn compute(counts: &[Count], overprovisioning: u32) -> Self {
         let health = |part: usize, total: usize| {
-            if total == 0 { 0 } else { ((part * overprovisioning as usize) / total).min(100) as u32 }
+            (part * overprovisioning as usize).checked_div(total).map_or(0, |percent| percent.min(100) as u32)
         };
         let healths: Vec<(u32, u32)> =
             counts.iter().map(|c| (health(c.healthy, c.total), health(c.degraded, c.total))).collect();

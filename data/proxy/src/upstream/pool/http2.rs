@@ -102,7 +102,8 @@ impl HostPool {
         self.multiplexed.borrow_mut().retain(|conn| {
             let idle = conn.active.get() == 0;
             let late = idle && timeout.is_some_and(|t| now.duration_since(conn.idle_since.get()) >= t);
-            !conn.sender.is_closed() && !late && !(retired && idle)
+            let over = conn.sender.is_closed() || late || (retired && idle);
+            !over
         });
     }
 }

@@ -1,5 +1,6 @@
 //! A connection in the hands of one request.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,6 +32,20 @@ pub struct SendFailure {
     pub error: hyper::Error,
     /// The request never left: sending it again cannot duplicate anything.
     pub unsent: bool,
+}
+
+impl SendFailure {
+    /// Whether the connection was reset, as opposed to closed in an orderly way.
+    pub fn is_reset(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self.error);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                return matches!(io.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 impl Lease {

@@ -1,0 +1,107 @@
+//! Trying again: which outcomes are repeated, how often, after which wait.
+
+use http::header::HeaderValue;
+
+use super::attempt::{Answer, Missed, Plan};
+use super::exchange::Exchange;
+use crate::failure::Failure;
+use crate::route::Route;
+use crate::route::action::ATTEMPT_COUNT;
+use crate::route::retry::RetryPolicy;
+use crate::telemetry::Flags;
+use crate::upstream::breaker::Permit;
+
+impl Exchange {
+    /// Tries until there is an answer to keep.
+    pub(super) async fn attempts(
+        &self,
+        plan: &Plan,
+        retry: &RetryPolicy,
+        route: &Route,
+    ) -> Result<Answer, Failure> {
+        let stats = &plan.cluster.stats;
+        let mut attempt = Attempts { avoid: Vec::new(), made: 0, retried: 0, fresh: false, permit: None };
+        loop {
+            attempt.made += 1;
+            self.record.state.borrow_mut().info.upstream.attempts = attempt.made;
+            if route.attempt_count.0 {
+                let mut state = self.record.state.borrow_mut();
+                state.head.headers.insert(ATTEMPT_COUNT, HeaderValue::from(attempt.made));
+            }
+            let tried = match retry.per_try_timeout {
+                None => plan.attempt(&attempt.avoid, attempt.fresh).await,
+                Some(timeout) => {
+                    match tokio::time::timeout(timeout, plan.attempt(&attempt.avoid, attempt.fresh)).await {
+                        Ok(tried) => tried,
+                        Err(_) => {
+                            stats.upstream_rq_per_try_timeout().inc();
+                            Err(Missed { failure: Failure::PerTryTimeout, host: None, stale: false })
+                        }
+                    }
+                }
+            };
+            let (host, again) = match &tried {
+                Ok(answer) => {
+                    let (status, headers) = (answer.response.status(), answer.response.headers());
+                    (Some(answer.host.id), retry.after_response(status, headers))
+                }
+                Err(missed) if missed.stale && !attempt.fresh && self.upload.can_replay() => {
+                    attempt.fresh = true;
+                    continue;
+                }
+                Err(missed) => {
+                    let broken = missed.failure.outcome().broken;
+                    (missed.host, broken.is_some_and(|broken| retry.after_break(broken)))
+                }
+            };
+            if !again || !attempt.may_retry(self, plan, retry) {
+                if attempt.retried > 0 && tried.is_ok() && !again {
+                    stats.upstream_rq_retry_success().inc();
+                }
+                return tried.map_err(|missed| missed.failure);
+            }
+            drop(tried);
+            attempt.fresh = false;
+            attempt.avoid.extend(host.filter(|_| retry.avoid_previous_hosts));
+            tokio::time::sleep(retry.wait(attempt.retried, fastrand::u64(..))).await;
+        }
+    }
+}
+
+/// How far the attempts of a request are.
+struct Attempts {
+    avoid: Vec<u64>,
+    made: u32,
+    retried: u32,
+    fresh: bool,
+    permit: Option<Permit>,
+}
+
+impl Attempts {
+    /// Whether another attempt is within the limits; takes its share if so.
+    fn may_retry(&mut self, exchange: &Exchange, plan: &Plan, retry: &RetryPolicy) -> bool {
+        let stats = &plan.cluster.stats;
+        if self.retried >= retry.retries {
+            if retry.retries > 0 {
+                stats.upstream_rq_retry_limit_exceeded().inc();
+                let mut state = exchange.record.state.borrow_mut();
+                state.info.flags.set(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+            }
+            return false;
+        }
+        if !exchange.upload.can_replay() {
+            return false;
+        }
+        if self.permit.is_none() {
+            self.permit = plan.cluster.breakers(plan.high_priority).retries.take();
+            if self.permit.is_none() {
+                stats.upstream_rq_retry_overflow().inc();
+                return false;
+            }
+        }
+        self.retried += 1;
+        stats.upstream_rq_retry().inc();
+        stats.upstream_rq_retry_backoff_exponential().inc();
+        true
+    }
+}

@@ -1,0 +1,74 @@
+//! Mirroring: copies of requests whose answers nobody waits for.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+
+use super::attempt::fill;
+use super::exchange::Exchange;
+use crate::base::body::Body;
+use crate::base::head::RequestHead;
+use crate::route::action::{Forward, Mirror};
+use crate::tls::client::TlsOverrides;
+use crate::upstream::Cluster;
+use crate::upstream::balance::Pick;
+use crate::upstream::pool::{Pools, Wire};
+
+impl Exchange {
+    /// Sends copies elsewhere; nobody waits for what they answer. Tells whether there are any.
+    pub(super) fn mirror(&self, forward: &Forward) -> bool {
+        let mut any = false;
+        for mirror in forward.mirrors.iter().filter(|m| m.fraction.draw()) {
+            let Some(cluster) = mirror.cluster.get() else { continue };
+            self.upload.keep();
+            self.send_copy(mirror, cluster, forward.timeout);
+            any = true;
+        }
+        any
+    }
+
+    fn send_copy(&self, mirror: &Mirror, cluster: Arc<Cluster>, timeout: Option<Duration>) {
+        let head = self.record.state.borrow().head.clone();
+        let authority = match (mirror.suffix, head.authority.rsplit_once(':')) {
+            (false, _) => head.authority.clone(),
+            (true, Some((host, port))) => format!("{host}-shadow:{port}"),
+            (true, None) => format!("{}-shadow", head.authority),
+        };
+        let body = self.upload.follower();
+        let pools = self.conn.pools.clone();
+        let http2 = self.conn.http2;
+        tokio::task::spawn_local(async move {
+            let send = copy(cluster, pools, head, authority, body, http2);
+            // A copy without an answer must not live for ever.
+            let _ = tokio::time::timeout(timeout.unwrap_or(Duration::from_secs(60)), send).await;
+        });
+    }
+}
+
+async fn copy(
+    cluster: Arc<Cluster>,
+    pools: Rc<Pools>,
+    head: RequestHead,
+    authority: String,
+    body: Body,
+    downstream_http2: bool,
+) -> Option<()> {
+    let pick = Pick { random: fastrand::u64(..), ..Pick::default() };
+    let host = cluster.pick(pick)?;
+    let wire = Wire::choose(cluster.http.protocol, downstream_http2);
+    let pool = pools.get(&cluster, &host, wire, &TlsOverrides::default());
+    let mut lease = pool.acquire(false).await.ok()?;
+    let mut request = Request::new(body);
+    *request.headers_mut() = head.headers.clone();
+    fill(&mut request, &head, &authority, lease.is_http2())?;
+    cluster.stats.upstream_rq_total().inc();
+    let mut response = lease.send(request).await.ok()?;
+    while let Some(frame) = response.body_mut().frame().await {
+        frame.ok()?;
+    }
+    lease.finish();
+    Some(())
+}
