@@ -1,0 +1,215 @@
+//! Custom resources and admission webhooks.
+
+mod support;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as B64;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use support::{Cluster, config_map};
+
+fn definition() -> CustomResourceDefinition {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
+        "spec": {"type": "object", "required": ["size"],
+            "x-kubernetes-validations": [
+                {"rule": "self.size <= self.max", "message": "size must not exceed max"},
+                {"rule": "!has(oldSelf.kind) || self.kind == oldSelf.kind", "message": "kind is fixed"}],
+            "properties": {
+                "size": {"type": "integer", "minimum": 1}, "max": {"type": "integer", "default": 10},
+                "kind": {"type": "string", "enum": ["a", "b"]}, "port": {"x-kubernetes-int-or-string": true},
+                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+        "status": {"type": "object", "properties": {"seen": {"type": "integer"}}}}}});
+    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema, "subresources": {"status": {}}});
+    serde_json::from_value(json!({"metadata": {"name": "things.example.com"}, "spec": {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+        "versions": [version("v1", true), version("v1beta1", false)]}}))
+    .unwrap()
+}
+
+fn things(client: &Client, version: &str) -> Api<DynamicObject> {
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", version, "Thing"), "things");
+    Api::default_namespaced_with(client.clone(), &resource)
+}
+
+fn thing(version: &str, name: &str, spec: Value) -> DynamicObject {
+    serde_json::from_value(json!({"apiVersion": format!("example.com/{version}"), "kind": "Thing",
+        "metadata": {"name": name}, "spec": spec}))
+    .unwrap()
+}
+
+fn message<T: std::fmt::Debug>(result: kube::Result<T>) -> String {
+    match result.unwrap_err() {
+        kube::Error::Api(status) => status.message.clone(),
+        other => panic!("not an API error: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn custom_resources_are_served_at_once_defaulted_pruned_and_validated() {
+    let cluster = Cluster::start().await;
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    let crd = crds.create(&PostParams::default(), &definition()).await.unwrap();
+    let established = crd.status.unwrap().conditions.unwrap();
+    assert!(established.iter().any(|c| c.type_ == "Established" && c.status == "True"));
+    let api = things(&cluster.client, "v1");
+    let create = async |spec: Value| api.create(&PostParams::default(), &thing("v1", "t", spec)).await;
+    for (spec, expected) in [
+        (json!({}), "spec.size: Required value"),
+        (
+            json!({"size": 0}),
+            "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
+        ),
+        (
+            json!({"size": "x"}),
+            "spec.size: Invalid value: \"string\": spec.size in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"size": 1, "kind": "c"}),
+            "spec.kind: Unsupported value: \"c\": supported values: \"a\", \"b\"",
+        ),
+        (json!({"size": 11}), "spec: Invalid value: \"object\": size must not exceed max"),
+    ] {
+        assert_eq!(message(create(spec).await), format!("Thing.example.com \"t\" is invalid: {expected}"));
+    }
+    let made = create(json!({"size": 3, "kind": "a", "unknown": 1, "port": "http", "open": {"x": 1}}))
+        .await
+        .unwrap();
+    assert_eq!(
+        made.data["spec"],
+        json!({"size": 3, "kind": "a", "port": "http", "open": {"x": 1}, "max": 10})
+    );
+    let other = things(&cluster.client, "v1beta1").get("t").await.unwrap();
+    assert_eq!(other.types.unwrap().api_version, "example.com/v1beta1");
+    let change = Patch::Merge(json!({"spec": {"kind": "b"}}));
+    assert!(message(api.patch("t", &PatchParams::default(), &change).await).contains("kind is fixed"));
+    let status = Patch::Merge(json!({"spec": {"size": 9}, "status": {"seen": 1}}));
+    let after = api.patch_status("t", &PatchParams::default(), &status).await.unwrap();
+    assert_eq!((&after.data["spec"]["size"], &after.data["status"]), (&json!(3), &json!({"seen": 1})));
+    assert_eq!(after.metadata.generation, Some(1));
+    crds.delete("things.example.com", &DeleteParams::default()).await.unwrap();
+    while crds.get_opt("things.example.com").await.unwrap().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(matches!(api.get("t").await, Err(kube::Error::Api(s)) if s.code == 404));
+}
+
+/// A webhook server that answers each review as `decide` says; its URL and CA bundle.
+async fn webhook(decide: fn(&Value) -> Value) -> (String, String) {
+    let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = hyper::service::service_fn(
+                    move |request: http::Request<hyper::body::Incoming>| async move {
+                        let body = request.into_body().collect().await?.to_bytes();
+                        let review: Value = serde_json::from_slice(&body).unwrap();
+                        let mut response = decide(&review["request"]);
+                        response["uid"] = review["request"]["uid"].clone();
+                        let answer = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+                        Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(answer.to_string()))))
+                    },
+                );
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (url, B64.encode(issued.cert.pem()))
+}
+
+fn hook(url: &str, ca: &str, more: Value) -> Value {
+    let mut hook = json!({"name": "hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "clientConfig": {"url": url, "caBundle": ca}, "objectSelector": {"matchLabels": {"hooked": "yes"}},
+        "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]});
+    for (key, value) in more.as_object().unwrap() {
+        hook[key] = value.clone();
+    }
+    hook
+}
+
+fn hooked(name: &str) -> k8s_openapi::api::core::v1::ConfigMap {
+    let mut map = config_map(name, "1");
+    map.metadata.labels = Some([("hooked".to_owned(), "yes".to_owned())].into());
+    map
+}
+
+#[tokio::test]
+async fn mutating_webhooks_patch_what_they_select() {
+    let cluster = Cluster::start().await;
+    let (url, ca) = webhook(|request| {
+        assert_eq!(request["operation"], "CREATE");
+        let patch = json!([{"op": "add", "path": "/data/added", "value": "by-hook"}]).to_string();
+        json!({"allowed": true, "patchType": "JSONPatch", "patch": B64.encode(patch), "warnings": ["beware"]})
+    })
+    .await;
+    let conditions =
+        json!({"matchConditions": [{"name": "no-skip", "expression": "object.metadata.name != 'skipped'"}]});
+    let hooks: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
+    let configuration = json!({"metadata": {"name": "m"}, "webhooks": [hook(&url, &ca, conditions)]});
+    hooks.create(&PostParams::default(), &serde_json::from_value(configuration).unwrap()).await.unwrap();
+    let api = cluster.api();
+    let made = api.create(&PostParams::default(), &hooked("a")).await.unwrap();
+    assert_eq!(made.data.unwrap()["added"], "by-hook");
+    for plain in [config_map("plain", "1"), hooked("skipped")] {
+        let made = api.create(&PostParams::default(), &plain).await.unwrap();
+        assert!(!made.data.as_ref().unwrap().contains_key("added"), "{}", made.name_any());
+    }
+}
+
+#[tokio::test]
+async fn validating_webhooks_refuse_and_failures_follow_the_policy() {
+    let cluster = Cluster::start().await;
+    let (url, ca) = webhook(|_| json!({"allowed": false, "status": {"message": "not today"}})).await;
+    let hooks: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client.clone());
+    let put = async |hook: Value| {
+        let configuration = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "v"}, "webhooks": [hook]});
+        hooks.patch("v", &PatchParams::apply("test").force(), &Patch::Apply(configuration)).await.unwrap();
+    };
+    let api = cluster.api();
+    put(hook(&url, &ca, json!({}))).await;
+    let refused = message(api.create(&PostParams::default(), &hooked("a")).await);
+    assert_eq!(refused, "admission webhook \"hook.example.com\" denied the request: not today");
+    let closed = "https://127.0.0.1:1/hook";
+    put(hook(closed, &ca, json!({}))).await;
+    let failed = message(api.create(&PostParams::default(), &hooked("a")).await);
+    let expected = "Internal error occurred: failed calling webhook \"hook.example.com\": failed to call webhook: Post \"https://127.0.0.1:1/hook?timeout=10s\": dial tcp 127.0.0.1:1: connect: connection refused";
+    assert_eq!(failed, expected);
+    put(hook(closed, &ca, json!({"failurePolicy": "Ignore"}))).await;
+    api.create(&PostParams::default(), &hooked("a")).await.unwrap();
+    let service =
+        json!({"service": {"name": "istiod", "namespace": "default", "path": "/validate"}, "caBundle": ca});
+    put(hook("", &ca, json!({"clientConfig": service}))).await;
+    let failed = message(api.create(&PostParams::default(), &hooked("b")).await);
+    assert!(
+        failed
+            .contains("https://istiod.default.svc:443/validate?timeout=10s\": service \"istiod\" not found"),
+        "{failed}"
+    );
+}
