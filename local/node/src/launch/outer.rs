@@ -176,6 +176,8 @@ fn spawn_daemon(options: &LaunchOptions, socket: OwnedFd) -> Result<Child, Launc
                 | CloneFlags::CLONE_NEWIPC;
             unshare(flags)?;
             nix::unistd::setsid()?;
+            // Our own signals are blocked for the signalfd; the daemon is to hear its own.
+            SigSet::all().thread_unblock()?;
             Ok(())
         });
     }
