@@ -43,7 +43,7 @@ pub async fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                     continue;
                 }
                 for object in &part.objects {
-                    print!("{}---\n", yaml_serde::to_string(object)?);
+                    print!("{}---\n", meltemi_config::yaml::write(object));
                 }
             }
         }

@@ -85,7 +85,7 @@ fn dump(profile: Option<&str>, path: Option<&str>, what: &What, output: Output) 
     };
     values::without_nulls(&mut shown);
     Ok(match output {
-        Output::Yaml => yaml_serde::to_string(&shown)?.trim_end().to_owned(),
+        Output::Yaml => meltemi_config::yaml::write(&shown).trim_end().to_owned(),
         Output::Json => serde_json::to_string_pretty(&shown)?,
         Output::Flags => flags(&shown, path.unwrap_or_default()).join("\n"),
     })

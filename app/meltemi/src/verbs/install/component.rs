@@ -93,7 +93,7 @@ pub fn render(operator: &Operator) -> anyhow::Result<Vec<Rendered>> {
 }
 
 fn chart(chart: &Chart, release: &str, operator: &Operator, user: &Value) -> anyhow::Result<Vec<Value>> {
-    let mut values: Value = yaml_serde::from_str(chart.values)?;
+    let mut values = super::operator::first(chart.values)?;
     values::merge(&mut values, user.clone());
     let namespace = operator.namespace();
     Ok(chart.render(&Release { name: release, namespace }, &values)?)

@@ -60,8 +60,9 @@ impl Operator {
     }
 
     /// Lays a spec over its profile.
-    fn from_spec(asked: Value) -> anyhow::Result<Self> {
+    fn from_spec(mut asked: Value) -> anyhow::Result<Self> {
         check(&asked)?;
+        Self::texts(&mut asked);
         let profile = asked.get("profile").and_then(Value::as_str).unwrap_or("default");
         let mut spec = profile_spec(profile)?;
         merge_spec(&mut spec, asked);
@@ -116,11 +117,20 @@ impl Operator {
         self.spec.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
+    /// `--set tag=7` makes a number of what is meant as a text.
+    fn texts(spec: &mut Value) {
+        for key in ["profile", "hub", "tag", "revision", "namespace"] {
+            if let Some(number @ Value::Number(_)) = spec.get(key) {
+                spec[key] = Value::String(number.to_string());
+            }
+        }
+    }
+
     /// The user's values over the profile's, before any chart's own.
     pub fn values(&self) -> anyhow::Result<Value> {
         let mut merged = json!({});
         if let Some((_, text)) = PROFILE_VALUES.iter().find(|(name, _)| *name == self.profile_name()) {
-            merged = yaml_serde::from_str(text)?;
+            merged = first(text)?;
         }
         values::merge(&mut merged, self.spec.get("values").cloned().unwrap_or_else(|| json!({})));
         values::merge(&mut merged, self.spec.get("unvalidatedValues").cloned().unwrap_or_else(|| json!({})));
@@ -144,8 +154,13 @@ fn profile_spec(name: &str) -> anyhow::Result<Value> {
         let known: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
         bail!("there is no profile {name:?}; choose one of {}", known.join(", "));
     };
-    let mut document: Value = yaml_serde::from_str(text)?;
-    Ok(document["spec"].take())
+    Ok(first(text)?["spec"].take())
+}
+
+/// The document of one of our own files.
+pub(super) fn first(text: &str) -> anyhow::Result<Value> {
+    let documents = meltemi_config::yaml::read("built-in", text)?.documents;
+    Ok(documents.into_iter().next().map(|document| document.value).unwrap_or_else(|| json!({})))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Value> {

@@ -122,15 +122,8 @@ fn include(name: &str, dot: gtmpl_ng::Value) -> Result<String, String> {
 
 /// All documents of a YAML text that are not empty.
 pub fn documents(text: &str) -> Result<Vec<Value>, String> {
-    use serde::Deserialize as _;
-    let mut documents = Vec::new();
-    for document in yaml_serde::Deserializer::from_str(text) {
-        let value = Value::deserialize(document).map_err(|error| error.to_string())?;
-        if !value.is_null() {
-            documents.push(value);
-        }
-    }
-    Ok(documents)
+    let read = meltemi_config::yaml::read("output", text).map_err(|error| error.to_string())?;
+    Ok(read.documents.into_iter().map(|document| document.value).collect())
 }
 
 #[cfg(test)]

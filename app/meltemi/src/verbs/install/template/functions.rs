@@ -130,7 +130,7 @@ fn tpl(arguments: &[Value]) -> Answer {
 
 fn to_yaml(arguments: &[Value]) -> Answer {
     let value = convert::to_json(argument(arguments, 0, "toYaml")?);
-    let written = yaml_serde::to_string(&value).map_err(|error| failed(error.to_string()))?;
+    let written = meltemi_config::yaml::write(&value);
     Ok(Value::String(written.trim_end_matches('\n').to_owned()))
 }
 
@@ -139,9 +139,9 @@ fn to_json(arguments: &[Value]) -> Answer {
 }
 
 fn from_yaml(arguments: &[Value]) -> Answer {
-    let parsed: Json = yaml_serde::from_str(&text(arguments, 0, "fromYaml")?)
-        .map_err(|error| failed(format!("fromYaml: {error}")))?;
-    Ok(convert::from_json(&parsed))
+    let written = text(arguments, 0, "fromYaml")?;
+    let mut parsed = super::documents(&written).map_err(|error| failed(format!("fromYaml: {error}")))?;
+    Ok(convert::from_json(&if parsed.is_empty() { Json::Null } else { parsed.remove(0) }))
 }
 
 fn to_text(arguments: &[Value]) -> Answer {
