@@ -20,10 +20,27 @@ enum Open {
     Map {
         entries: Map<String, Value>,
         merged: Vec<Value>,
-        key: Option<(String, Place)>,
+        key: Option<(Key, Place)>,
         anchor: usize,
         place: Place,
     },
+}
+
+/// What stands before a colon.
+#[derive(Clone, PartialEq)]
+enum Key {
+    Name(String),
+    /// A plain `<<`.
+    Merge,
+}
+
+impl Key {
+    fn name(&self) -> &str {
+        match self {
+            Key::Name(name) => name,
+            Key::Merge => "<<",
+        }
+    }
 }
 
 struct Builder<'t> {
@@ -119,29 +136,34 @@ impl Builder<'_> {
     }
 
     /// The text of a scalar that stands where a key is due. JSON has only text keys, so `on:` becomes `true:`.
-    fn wanted_key(&self, text: &str, style: ScalarStyle, place: Place) -> Result<Option<String>, Failure> {
+    fn wanted_key(&self, text: &str, style: ScalarStyle, place: Place) -> Result<Option<Key>, Failure> {
         if !self.key_is_due() {
             return Ok(None);
         }
-        if style != ScalarStyle::Plain || text == "<<" {
-            return Ok(Some(text.to_owned()));
+        if style != ScalarStyle::Plain {
+            return Ok(Some(Key::Name(text.to_owned())));
+        }
+        if text == "<<" {
+            return Ok(Some(Key::Merge));
         }
         match scalar::plain(text) {
             Value::Null => Err((place, "a key is missing before the colon".to_owned())),
-            Value::String(text) => Ok(Some(text)),
-            other => Ok(Some(other.to_string())),
+            Value::String(text) => Ok(Some(Key::Name(text))),
+            other => Ok(Some(Key::Name(other.to_string()))),
         }
     }
 
-    fn set_key(&mut self, name: String, place: Place) -> Result<(), Failure> {
+    fn set_key(&mut self, next: Key, place: Place) -> Result<(), Failure> {
         if let Some(Open::Map { entries, key, .. }) = self.open.last_mut() {
-            if name != "<<" && entries.contains_key(&name) {
-                let first = self.entries.get(&child(&self.pointer, &name)).map_or(0, |entry| entry.key.line);
+            if let Key::Name(name) = &next
+                && entries.contains_key(name)
+            {
+                let first = self.entries.get(&child(&self.pointer, name)).map_or(0, |entry| entry.key.line);
                 let message =
                     format!("key {name:?} stands twice in one mapping, first on line {first}; remove one");
                 return Err((place, message));
             }
-            *key = Some((name, place));
+            *key = Some((next, place));
         }
         Ok(())
     }
@@ -177,7 +199,7 @@ impl Builder<'_> {
             None => String::new(),
             Some(Open::List { items, .. }) => format!("{}/{}", self.pointer, items.len()),
             Some(Open::Map { key, .. }) => {
-                child(&self.pointer, key.as_ref().map(|(name, _)| name.as_str()).unwrap_or_default())
+                child(&self.pointer, key.as_ref().map(|(key, _)| key.name()).unwrap_or_default())
             }
         }
     }
@@ -231,8 +253,8 @@ impl Builder<'_> {
             None => self.root = Some(value),
             Some(Open::List { items, .. }) => items.push(value),
             Some(Open::Map { entries, merged, key, .. }) => match key.take() {
-                Some((name, _)) if name == "<<" => merged.push(value),
-                Some((name, _)) => {
+                Some((Key::Merge, _)) => merged.push(value),
+                Some((Key::Name(name), _)) => {
                     entries.insert(name, value);
                 }
                 None => {}
