@@ -27,3 +27,11 @@ impl Format {
         }
     }
 }
+
+/// Prints text. Who stops reading (`| head`) has seen enough: that is no error.
+pub fn emit(text: &str) {
+    use std::io::Write as _;
+    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}

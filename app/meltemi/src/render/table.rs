@@ -87,7 +87,7 @@ impl Table {
 
     /// Prints the table, in colours when a person is looking.
     pub fn print(&self) {
-        print!("{}", self.render(colours()));
+        super::emit(&self.render(colours()));
     }
 }
 

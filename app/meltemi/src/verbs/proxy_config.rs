@@ -27,8 +27,8 @@ use prost::{Message, Name};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::render::Format;
 use crate::render::table::Table;
+use crate::render::{Format, emit};
 use dump::Dump;
 use source::{Choice, Source};
 use value::text;
@@ -123,7 +123,7 @@ impl Common {
     fn print(&self, table: impl FnOnce() -> Table, value: impl FnOnce() -> Value) {
         match self.format() {
             Format::Text => table().print(),
-            format => println!("{}", format.structured(&value()).unwrap_or_default()),
+            format => emit(&(format.structured(&value()).unwrap_or_default() + "\n")),
         }
     }
 }
@@ -177,23 +177,23 @@ fn bootstrap(common: &Common, dump: &Dump) {
     let one = canonical::<Bootstrap>(&[bootstrap]);
     let value = json!({ "bootstrap": one.get(0) });
     let format = common.output.unwrap_or(Format::Json);
-    println!("{}", format.structured(&value).unwrap_or_default());
+    emit(&(format.structured(&value).unwrap_or_default() + "\n"));
 }
 
 async fn all(common: &Common, source: &Source) -> anyhow::Result<()> {
     let dump = source.dump(true).await?;
     if let Some(text) = common.format().structured(dump.value()) {
-        println!("{text}");
+        emit(&(text + "\n"));
         return Ok(());
     }
     clusters::table(&clusters::Filter::default().of(&dump)).print();
-    println!();
+    emit("\n");
     listeners::table(&listeners::Filter::default().of(&dump)).print();
-    println!();
+    emit("\n");
     routes::table(&routes::Filter::default().of(&dump)).print();
-    println!();
+    emit("\n");
     endpoints::table(&endpoints::Filter::default().apply(source.endpoints().await?)).print();
-    println!();
+    emit("\n");
     secrets::table(&dump, SystemTime::now()).print();
     Ok(())
 }

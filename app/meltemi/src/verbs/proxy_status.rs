@@ -20,7 +20,7 @@ use super::proxy_config::forward::Port;
 use super::proxy_config::pod;
 use super::proxy_config::source::Choice;
 use crate::cli::Global;
-use crate::render::Format;
+use crate::render::{Format, emit};
 
 /// Arguments of `proxy-status`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ pub async fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let actual = choice.open(global).await?.dump(false).await?;
     let expected = expected(&istiods, &id).await?;
     let differences = difference::report(&expected, &actual);
-    print!("{}", differences.text);
+    emit(&differences.text);
     Ok(ExitCode::from(if differences.none { 0 } else { 2 }))
 }
 
@@ -118,9 +118,9 @@ async fn list(args: &Args, istiods: &[Istiod]) -> anyhow::Result<ExitCode> {
         ),
         Format::Text => {
             sync::table(&proxies, args.verbosity > 0).print();
-            print!("{}", sync::refusals(&proxies));
+            emit(&sync::refusals(&proxies));
         }
-        format => println!("{}", format.structured(&sync::value(&proxies)).unwrap_or_default()),
+        format => emit(&(format.structured(&sync::value(&proxies)).unwrap_or_default() + "\n")),
     }
     let good = proxies.iter().all(sync::Proxy::in_sync);
     Ok(ExitCode::from(if good { 0 } else { 2 }))

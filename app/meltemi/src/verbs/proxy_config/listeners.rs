@@ -149,11 +149,9 @@ fn destination(chain: &Value) -> String {
     "Non-HTTP/Non-TCP".to_owned()
 }
 
+/// `PassthroughCluster`, `BlackHoleCluster` and their kin say what they are.
 fn cluster(name: &str) -> String {
-    match name {
-        "PassthroughCluster" | "BlackHoleCluster" => name.to_owned(),
-        name => format!("Cluster: {name}"),
-    }
+    if name.contains("Cluster") { name.to_owned() } else { format!("Cluster: {name}") }
 }
 
 fn tcp(config: &Value) -> String {

@@ -1,6 +1,7 @@
 //! `proxy-config log`.
 
 use super::source::Source;
+use crate::render::emit;
 
 /// Which levels to set.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -44,7 +45,7 @@ pub async fn run(source: &Source, levels: &Levels) -> anyhow::Result<()> {
     if paths.is_empty() {
         shown = admin.post("/logging").await?;
     }
-    print!("{}:\n{shown}", source.name());
+    emit(&format!("{}:\n{shown}", source.name()));
     Ok(())
 }
 

@@ -21,7 +21,10 @@ pub fn object(resource: &Value, kind: &str) -> String {
 /// Resources of one type with the field names of proto-JSON. What does not fit the type stays as it came.
 pub fn canonical<'a, M: Message + Name + Default>(resources: impl IntoIterator<Item = &'a Value>) -> Value {
     let convert = |resource: &Value| {
-        let message = json::from_json::<M>(resource).and_then(|message| json::to_json(&message));
+        let mut bare = resource.clone();
+        // A dump says the type of each resource; the reader asked for it and knows.
+        bare.as_object_mut().map(|fields| fields.remove("@type"));
+        let message = json::from_json::<M>(&bare).and_then(|message| json::to_json(&message));
         message.unwrap_or_else(|_| resource.clone())
     };
     Value::Array(resources.into_iter().map(convert).collect())

@@ -87,8 +87,11 @@ fn domains(all: &[&str]) -> String {
             .iter()
             .any(|suffix| domain.strip_suffix(suffix).is_some_and(|short| unique.contains(short)))
     };
-    let shown: Vec<&str> =
+    let mut shown: Vec<&str> =
         all.iter().copied().filter(|domain| !has_port(domain) && !expanded(domain)).collect();
+    // Names say more than addresses, short ones first.
+    let is_address = |domain: &str| domain.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    shown.sort_by_key(|domain| (is_address(domain), domain.len()));
     match shown.as_slice() {
         [first, second, rest @ ..] if !rest.is_empty() => {
             format!("{first}, {second} + {} more...", rest.len())

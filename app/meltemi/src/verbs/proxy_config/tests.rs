@@ -24,6 +24,7 @@ fn dump() -> Dump {
         "static_clusters": [{"cluster": {"@type": "c", "name": "xds-grpc"}}],
         "dynamic_active_clusters": [
             {"cluster": {
+                "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
                 "name": "outbound|9080|v1|reviews.default.svc.cluster.local", "type": "EDS",
                 "metadata": {"filter_metadata": {"istio": {
                     "config": "/apis/networking.istio.io/v1alpha3/namespaces/default/destination-rule/reviews"}}},

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -41,10 +41,17 @@ struct Alarm {
 pub(super) struct Sink {
     path: String,
     /// One a worker: locked by it and, for the moment of a swap, by the writer. So the lock is practically never contended.
-    buffers: Box<[Mutex<Vec<u8>>]>,
+    buffers: Box<[Mutex<Lines>]>,
     output: Mutex<Output>,
     alarm: Arc<Alarm>,
     dropped: AtomicU64,
+}
+
+/// Lines of one worker, and when each was finished: the writer puts the lines of all workers in order.
+#[derive(Debug, Default)]
+struct Lines {
+    text: Vec<u8>,
+    ends: Vec<(Instant, usize)>,
 }
 
 #[derive(Debug)]
@@ -142,10 +149,12 @@ impl Sink {
     pub(super) fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(buffer) = self.buffers.get(slot()).or_else(|| self.buffers.first()) else { return };
         let mut buffer = buffer.lock();
-        if buffer.len() >= LIMIT {
+        if buffer.text.len() >= LIMIT {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         } else {
-            write(&mut buffer);
+            write(&mut buffer.text);
+            let end = buffer.text.len();
+            buffer.ends.push((Instant::now(), end));
         }
         drop(buffer);
         self.alarm.ring();
@@ -153,18 +162,11 @@ impl Sink {
 
     fn flush(&self) {
         let mut output = self.output.lock();
-        for buffer in &self.buffers {
-            // The worker goes on with a buffer of the size it was using.
-            let mut buffer = buffer.lock();
-            if buffer.is_empty() {
-                continue;
-            }
-            let fresh = Vec::with_capacity(buffer.len().min(64 << 10));
-            let lines = std::mem::replace(&mut *buffer, fresh);
-            drop(buffer);
-            if let Err(error) = output.write_all(&lines) {
-                tracing::warn!(path = self.path, %error, "access log cannot be written");
-            }
+        let taken: Vec<Lines> = self.buffers.iter().filter_map(Lines::take).collect();
+        if !taken.is_empty()
+            && let Err(error) = output.write_all(&merged(&taken))
+        {
+            tracing::warn!(path = self.path, %error, "access log cannot be written");
         }
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
@@ -183,6 +185,37 @@ impl Sink {
             Err(error) => tracing::warn!(path = self.path, %error, "access log cannot be reopened"),
         }
     }
+}
+
+impl Lines {
+    /// Takes what is there; the worker goes on with a buffer of the size it was using.
+    fn take(buffer: &Mutex<Self>) -> Option<Self> {
+        let mut buffer = buffer.lock();
+        if buffer.ends.is_empty() {
+            return None;
+        }
+        let text = Vec::with_capacity(buffer.text.len().min(64 << 10));
+        let ends = Vec::with_capacity(buffer.ends.len().min(1 << 10));
+        Some(std::mem::replace(&mut *buffer, Lines { text, ends }))
+    }
+}
+
+/// The lines of all workers in the order in which they were finished.
+fn merged(taken: &[Lines]) -> Vec<u8> {
+    let lines = taken.iter().flat_map(|lines| {
+        let mut start = 0;
+        lines.ends.iter().map(move |(moment, end)| {
+            let line = lines.text.get(start..*end).unwrap_or_default();
+            start = *end;
+            (*moment, line)
+        })
+    });
+    let mut lines: Vec<_> = lines.collect();
+    // Runs of one worker are in order already, which makes this a merge.
+    lines.sort_by_key(|(moment, _)| *moment);
+    let mut all = Vec::with_capacity(taken.iter().map(|lines| lines.text.len()).sum());
+    lines.into_iter().for_each(|(_, line)| all.extend_from_slice(line));
+    all
 }
 
 impl Drop for Sink {
@@ -210,5 +243,19 @@ impl Output {
             Output::Stderr => io::stderr().lock().write_all(lines),
             Output::File(file) => file.write_all(lines),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_all_workers_are_in_order() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let one = Lines { text: b"a\nd\n".to_vec(), ends: vec![(at(1), 2), (at(4), 4)] };
+        let two = Lines { text: b"b\ncc\n".to_vec(), ends: vec![(at(2), 2), (at(3), 5)] };
+        assert_eq!(merged(&[one, two]), b"a\nb\ncc\nd\n");
     }
 }
