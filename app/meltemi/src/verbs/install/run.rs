@@ -175,3 +175,6 @@ async fn prune(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
