@@ -252,7 +252,9 @@ async fn load_settings(
             Err(_) if shutdown.is_requested() => anyhow::bail!("stopped while waiting for the API server"),
             Err(error) => {
                 if failures.is_multiple_of(50) {
-                    tracing::warn!(%error, "the API server does not answer, trying again");
+                    // The outermost error says "client error" at best; the cause is what an operator needs.
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(error, "the API server does not answer, trying again");
                 }
                 failures += 1;
                 tokio::time::sleep(RETRY).await;
