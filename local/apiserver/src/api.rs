@@ -14,7 +14,7 @@ pub use answer::Answer;
 pub use health::VERSION;
 
 use crate::auth::rbac::{self, Attributes};
-use crate::auth::{User, authenticate};
+use crate::auth::{User, authenticate, impersonate};
 use crate::error::{ApiError, Result};
 use crate::registry::Resource;
 use crate::request::{Query, ResourcePath, View, parse_path, verb, view};
@@ -101,6 +101,7 @@ pub async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
 
 async fn route(core: Arc<Core>, request: Request<Body>) -> Result<Response<Body>> {
     let user = authenticate(&core, request.headers(), request.extensions())?;
+    let user = impersonate(&core, user, request.headers())?;
     let path = request.uri().path().to_owned();
     match parse_path(&path) {
         Some((parts, old_watch)) => resource(core, user, parts, old_watch, request).await,

@@ -177,7 +177,7 @@ impl Registry {
             Some(group) if group.versions.contains(&resource.version) => {}
             Some(group) => {
                 group.versions.push(resource.version.clone());
-                group.versions.sort_by(|a, b| version_rank(b).cmp(&version_rank(a)));
+                group.versions.sort_by_key(|v| std::cmp::Reverse(version_rank(v)));
             }
             None => self
                 .groups

@@ -1,5 +1,7 @@
 //! Who may do what: anonymous callers, service-account tokens, roles.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use axum::body::Body;

@@ -1,5 +1,7 @@
 //! The API through the `kube` client in this process: what controllers and istiod rely on.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use futures_util::{StreamExt, TryStreamExt};

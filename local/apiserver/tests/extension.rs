@@ -1,5 +1,7 @@
 //! Custom resources and admission webhooks.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use base64::Engine;

@@ -1,5 +1,5 @@
 //! A cluster for a test: an API server on a directory of its own, and a client.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, Client};

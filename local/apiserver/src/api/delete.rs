@@ -25,7 +25,7 @@ pub enum Propagation {
 }
 
 /// What `DeleteOptions` say.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Seconds a pod gets to stop.
     pub grace: Option<i64>,
@@ -35,12 +35,6 @@ pub struct Options {
     pub uid: String,
     /// Only if the object has this version.
     pub version: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { grace: None, propagation: None, uid: String::new(), version: String::new() }
-    }
 }
 
 /// Finalizers that stand for a propagation policy.

@@ -218,7 +218,7 @@ fn full_list(resource: &Resource, found: &[(String, Arc<Stored>)], meta: &Value)
     let mut out = Vec::with_capacity(size + 256);
     let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": meta})
         .to_string();
-    out.extend_from_slice(head[..head.len() - 1].as_bytes());
+    out.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
     out.extend_from_slice(b",\"items\":[");
     for (i, (_, stored)) in found.iter().enumerate() {
         if i > 0 {

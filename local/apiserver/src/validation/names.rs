@@ -68,11 +68,10 @@ fn object_name(resource: &Resource, own: &str, out: &mut Vec<FieldError>) {
     }
     let invalid = |detail: &str| FieldError::invalid("metadata.name", &Value::from(own), detail);
     match (resource.group.as_str(), resource.plural.as_str()) {
-        ("rbac.authorization.k8s.io", _) => {
-            if own == "." || own == ".." || own.contains('/') || own.contains('%') {
-                out.push(invalid("may not contain '/' or '%'"));
-            }
+        ("rbac.authorization.k8s.io", _) if matches!(own, "." | "..") || own.contains(['/', '%']) => {
+            out.push(invalid("may not contain '/' or '%'"));
         }
+        ("rbac.authorization.k8s.io", _) => {}
         ("", "namespaces") if !is_label(own) => out.push(invalid(LABEL)),
         ("", "services") if !is_label(own) || own.starts_with(|c: char| c.is_ascii_digit()) => {
             out.push(invalid(LABEL_1035));

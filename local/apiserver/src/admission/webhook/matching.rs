@@ -65,9 +65,9 @@ fn view(subject: &Subject<'_>, hook: &Value) -> Option<View> {
     }
     let registry = subject.call.core.registry.load();
     let group = registry.groups().iter().find(|g| g.name == resource.group)?;
-    let served =
+    let mut served =
         group.versions.iter().filter(|v| registry.find(&resource.group, v, &resource.plural).is_some());
-    let version = served.filter(|v| any(v)).next()?.clone();
+    let version = served.find(|v| any(v))?.clone();
     let api_version = Some(format!("{}/{version}", resource.group));
     Some(View { version, api_version })
 }

@@ -54,7 +54,7 @@ fn element_order_is_followed_and_items_only_the_server_has_stay() {
     let out = apply(POD, current, patch);
     let names: Vec<&str> =
         crate::object::list(&out, "/spec/containers").iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["side", "b", "a"].map(|s| s).to_vec().iter().map(|s| *s).collect::<Vec<_>>());
+    assert_eq!(names, ["side", "b", "a"]);
 }
 
 #[test]

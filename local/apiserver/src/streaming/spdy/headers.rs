@@ -88,7 +88,7 @@ impl Decompressor {
             }
             let room = out.len() < out.capacity();
             let stuck = (self.zlib.total_in(), out.len()) == before;
-            if (room && self.zlib.total_in() - start == block.len() as u64) || (stuck && room) {
+            if room && (stuck || self.zlib.total_in() - start == block.len() as u64) {
                 return Ok(out);
             }
             out.reserve(4096);
