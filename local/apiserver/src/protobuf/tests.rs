@@ -56,3 +56,23 @@ proptest! {
         let _ = decode(&[MAGIC, &raw].concat());
     }
 }
+
+#[test]
+fn the_table_names_the_fields_that_the_schemas_have() {
+    let defs = crate::schema::builtin::definitions();
+    let mut strange = Vec::new();
+    for (message, rows) in TABLE.iter() {
+        let group = message.split('.').next().unwrap();
+        let found = defs.iter().find(|(name, _)| {
+            name.ends_with(&format!(".{message}")) && (group != "meta" || name.contains("apimachinery"))
+        });
+        let Some(properties) = found.and_then(|(_, schema)| schema.get("properties")) else { continue };
+        for row in rows.values().filter(|r| !r.inline) {
+            if properties.get(row.name).is_none() {
+                strange.push(format!("{message}.{}", row.name));
+            }
+        }
+    }
+    strange.sort();
+    assert_eq!(strange, Vec::<String>::new());
+}
