@@ -46,20 +46,34 @@ fn duration(duration: std::time::Duration) -> Duration {
     Duration { seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
 }
 
+/// Bytes that the process has, as the kernel counts them.
+pub(super) struct Memory {
+    /// In memory.
+    pub(super) resident: u64,
+    /// Of data and heap, in memory or not.
+    pub(super) heap: u64,
+}
+
+impl Memory {
+    /// Reads them; what cannot be read is 0.
+    pub(super) fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+        };
+        Memory { resident: bytes("VmRSS:"), heap: bytes("VmData:") }
+    }
+}
+
 pub(super) fn memory() -> Answer {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let bytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        let kilobytes = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
-        (kilobytes * 1024).to_string()
-    };
-    let (heap, resident) = (bytes("VmData:"), bytes("VmRSS:"));
+    let Memory { resident, heap } = Memory::read();
     Answer::json(&json!({
-        "allocated": resident,
-        "heap_size": heap,
+        "allocated": resident.to_string(),
+        "heap_size": heap.to_string(),
         "pageheap_unmapped": "0",
         "pageheap_free": "0",
         "total_thread_cache": "0",
-        "total_physical_bytes": resident,
+        "total_physical_bytes": resident.to_string(),
     }))
 }

@@ -213,6 +213,9 @@ fn listeners_certificates_and_statistics() {
     assert_eq!(certificate["subject_alt_names"][0]["uri"], "spiffe://cluster.local/ns/ns/sa/p");
     assert_eq!(get(&admin, "/stats?usedonly&filter=listener").body, "listener_manager.listener_added: 1\n");
     assert!(get(&admin, "/stats/prometheus").body.contains("envoy_listener_manager_listener_added 1\n"));
+    assert!(
+        get(&admin, "/stats?filter=server.days").body.contains("server.days_until_first_cert_expiring: 3\n")
+    );
     assert_eq!(get(&admin, "/stats?filter=(").status, StatusCode::BAD_REQUEST);
     assert_eq!(get(&admin, "/stats?format=xml").status, StatusCode::BAD_REQUEST);
 }
