@@ -29,9 +29,15 @@ pub(crate) fn virtual_services(context: &mut Context<'_>) {
                 .push((position, format!("{namespace}/{name}")));
         }
     }
-    for (host, users) in by_host.iter().filter(|(_, users)| users.len() > 1) {
+    for (host, users) in &by_host {
         let host = host.split_once('/').map_or(host.as_str(), |(_, host)| host);
-        let names: Vec<&str> = users.iter().map(|(_, name)| name.as_str()).collect();
+        // The same object in two files is one object: the later file replaces it.
+        let mut names: Vec<&str> = users.iter().map(|(_, name)| name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() < 2 {
+            continue;
+        }
         for (position, _) in users {
             let message = format!(
                 "The VirtualServices {} associated with mesh gateway define the same host {host} which can lead to undefined behavior.",

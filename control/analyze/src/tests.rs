@@ -185,6 +185,12 @@ fn additions_that_conflict_are_found() {
 }
 
 #[test]
+fn an_object_does_not_conflict_with_itself() {
+    let text = format!("{GOOD}---\n{}", GOOD.split("---\n").last().expect("a VirtualService"));
+    assert_eq!(findings(&text), Vec::<String>::new());
+}
+
+#[test]
 fn strict_mutual_tls_against_plain_text() {
     let strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: default}\nspec: {mtls: {mode: STRICT}}\n";
     let plain =
