@@ -3,6 +3,7 @@
 // Whatever fails here fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod capture;
 mod control;
 mod draining;
 mod harness;
