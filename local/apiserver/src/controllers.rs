@@ -1,6 +1,7 @@
 //! What the API server does on its own: bootstrap objects, namespaces and their contents, owner references.
 
 mod bootstrap;
+mod events;
 mod garbage;
 mod namespaces;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 /// Writes the objects every cluster has and starts the controllers.
 pub async fn start(core: &Arc<Core>) -> Result<()> {
     bootstrap::ensure(core).await?;
+    events::spawn(core.clone());
     garbage::spawn(core.clone());
     namespaces::spawn(core.clone());
     Ok(())

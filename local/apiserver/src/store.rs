@@ -3,13 +3,15 @@
 //! One counter gives every write its resource version. A write changes memory and queues for the disk under one lock, so
 //! that both see the same order; the caller is answered when the disk has it.
 
+mod collection;
 mod disk;
 
 use crate::object;
 use bytes::Bytes;
+use collection::Collection;
 use parking_lot::RwLock;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -58,15 +60,6 @@ pub enum StoreError {
     /// The disk refused; nothing more is accepted, as memory and disk differ.
     #[error("cannot write to disk: {0}")]
     Disk(String),
-}
-
-#[derive(Default)]
-struct Collection {
-    objects: BTreeMap<String, Arc<Stored>>,
-    history: VecDeque<Arc<Change>>,
-    /// Changes up to and including this version have left the history.
-    forgotten: u64,
-    sender: Option<broadcast::Sender<Arc<Change>>>,
 }
 
 struct State {
@@ -162,7 +155,7 @@ impl Store {
             return None;
         }
         let backlog = collection.history.iter().filter(|c| c.version > after).cloned().collect();
-        Some(Subscription { backlog, live: sender(collection).subscribe() })
+        Some(Subscription { backlog, live: collection.sender().subscribe() })
     }
 
     /// Lists and watches in one step, so that nothing falls between.
@@ -173,7 +166,7 @@ impl Store {
         let range = collection.objects.range(prefix.to_owned()..);
         let items = range.take_while(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone()));
         let listing = Listing { items: items.collect(), version };
-        (listing, Subscription { backlog: Vec::new(), live: sender(collection).subscribe() })
+        (listing, Subscription { backlog: Vec::new(), live: collection.sender().subscribe() })
     }
 
     /// Stores a new object.
@@ -279,10 +272,6 @@ fn collection<'a>(state: &'a mut State, storage: &Arc<str>, start: u64) -> &'a m
     state.collections.entry(storage.clone()).or_insert_with(empty)
 }
 
-fn sender(collection: &mut Collection) -> &broadcast::Sender<Arc<Change>> {
-    collection.sender.get_or_insert_with(|| broadcast::channel(HISTORY).0)
-}
-
 /// Equal in everything that is the user's to see: the version and the times of managed fields do not count.
 fn same_but_version(new: &Value, old: &Value) -> bool {
     let (Some(a), Some(b)) = (new.as_object(), old.as_object()) else { return false };
@@ -301,28 +290,6 @@ fn same_but_version(new: &Value, old: &Value) -> bool {
         meta
     };
     meta(new) == meta(old)
-}
-
-impl Collection {
-    fn apply(&mut self, key: &str, stored: Arc<Stored>, deleted: bool) {
-        if deleted {
-            self.objects.remove(key);
-        } else {
-            self.objects.insert(key.to_owned(), stored);
-        }
-    }
-
-    fn remember(&mut self, change: Arc<Change>) {
-        if self.history.len() >= HISTORY
-            && let Some(oldest) = self.history.pop_front()
-        {
-            self.forgotten = oldest.version;
-        }
-        self.history.push_back(change.clone());
-        if let Some(sender) = &self.sender {
-            let _ = sender.send(change);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod batch;
 mod core;
 mod custom;
 mod format;
+mod other;
 mod pod;
 mod workload;
 

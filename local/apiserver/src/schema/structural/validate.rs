@@ -3,7 +3,11 @@
 use super::super::Node;
 use super::super::check::{Path, json_type};
 use crate::error::FieldError;
+use parking_lot::Mutex;
+use regex::Regex;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// All violations of the schema; at most a hundred are reported.
 pub fn validate(node: Node<'_>, value: &Value) -> Vec<FieldError> {
@@ -92,7 +96,7 @@ fn check_string(node: Node<'_>, text: &str, path: &Path, out: &mut Vec<FieldErro
         ));
     }
     if let Some(pattern) = node.value.get("pattern").and_then(Value::as_str)
-        && regex::Regex::new(pattern).is_ok_and(|r| !r.is_match(text))
+        && pattern_matches(pattern, text) == Some(false)
     {
         out.push(FieldError::invalid(at, &value, format!("{at} in body should match '{pattern}'")));
     }
@@ -106,6 +110,18 @@ fn check_string(node: Node<'_>, text: &str, path: &Path, out: &mut Vec<FieldErro
     if !good {
         out.push(FieldError::invalid(at, &value, format!("{at} in body must be of type {format}: {value}")));
     }
+}
+
+/// Whether a text matches a pattern; `None` for a pattern that is none. Compiled patterns are kept, as CRDs repeat them.
+fn pattern_matches(pattern: &str, text: &str) -> Option<bool> {
+    static COMPILED: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
+    let mut compiled = COMPILED.lock();
+    if compiled.len() >= 2048 {
+        compiled.clear();
+    }
+    let found = compiled.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok()).clone();
+    drop(compiled);
+    found.map(|r| r.is_match(text))
 }
 
 fn check_number(node: Node<'_>, value: &Value, path: &Path, out: &mut Vec<FieldError>) {
