@@ -7,7 +7,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::SERVER;
@@ -32,6 +31,7 @@ use crate::route::headers;
 use crate::route::matching::is_grpc;
 use crate::route::table::Decision;
 use crate::telemetry::RequestInfo;
+use crate::telemetry::info::unique_number;
 
 /// One request and what is known of it so far.
 pub(super) struct Exchange {
@@ -64,13 +64,12 @@ pub(super) async fn run(conn: &Rc<Connection>, request: Request<Incoming>) -> Re
 
 impl Exchange {
     fn begin(conn: &Rc<Connection>, mut request: Request<Incoming>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let busy = conn.begin();
         let upgrade = Wanted::of(&mut request);
         let (mut parts, body) = request.into_parts();
         let head = admit::head(&mut parts, conn.info.tls.is_some());
         let mut info = RequestInfo::new(conn.info.clone(), Some(head.version.into()));
-        info.stream_id = NEXT.fetch_add(1, Ordering::Relaxed);
+        info.stream_id = unique_number();
         info.grpc = is_grpc(&head);
         let grpc = info.grpc;
         let record = Record::open(conn.hcm.clone(), info, head);

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -18,6 +17,7 @@ use crate::base::address::Address;
 use crate::net::original_dst;
 use crate::net::stream::{Rewound, Stream};
 use crate::tcp::{Terminal, proxy};
+use crate::telemetry::info::unique_number;
 use crate::telemetry::{ConnectionInfo, Flags, LogContext, RequestInfo};
 use crate::tls::downstream::Downstream;
 use crate::upstream::pool::Pools;
@@ -153,9 +153,7 @@ impl Arrival {
     }
 
     fn info(&self, listener: &Listener, found: &Found, chain: Option<&FilterChain>) -> ConnectionInfo {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut info = ConnectionInfo::new(id, self.local.clone(), self.remote.clone());
+        let mut info = ConnectionInfo::new(unique_number(), self.local.clone(), self.remote.clone());
         info.direct_local = self.direct_local.clone();
         info.requested_server_name = found.server_name.as_deref().map(Into::into);
         info.filter_chain = chain.and_then(|chain| chain.name.clone());

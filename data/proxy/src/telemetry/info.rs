@@ -1,6 +1,7 @@
 //! What is known of one request or TCP session, gathered while it lives and read when it is logged and counted.
 
 mod cluster;
+mod number;
 mod tls;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use super::istio::peer::Peer;
 use crate::base::address::Address;
 use crate::base::head::RequestHead;
 pub use cluster::{ClusterTags, ServiceTags};
+pub use number::unique_number;
 pub use tls::{CertificateInfo, TlsInfo};
 
 /// The protocol spoken, with the names that Envoy logs.
