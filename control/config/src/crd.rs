@@ -48,12 +48,11 @@ fn category(group: &str) -> String {
 }
 
 fn version_of(info: &KindInfo, version: &str, spec: &Value) -> Value {
-    json!({
+    let mut version = json!({
         "name": version,
         "served": true,
         "storage": version == info.storage,
         "subresources": {"status": {}},
-        "additionalPrinterColumns": columns::of(info.kind),
         "schema": {"openAPIV3Schema": {
             "type": "object",
             "properties": {
@@ -61,7 +60,11 @@ fn version_of(info: &KindInfo, version: &str, spec: &Value) -> Value {
                 "status": status(info.kind),
             },
         }},
-    })
+    });
+    if let Some(columns) = columns::of(info.kind) {
+        version["additionalPrinterColumns"] = columns;
+    }
+    version
 }
 
 /// What controllers report: Istio's `IstioStatus`.

@@ -171,7 +171,20 @@ message! {
 
     /// Who may see ServiceEntries.
     pub struct ServiceEntryVisibility {
-        pub default_export_to: Vec<String>,
+        pub default_visibility: Visibility,
+        pub apply_to_sidecars: bool,
+        pub policies: Vec<VisibilityPolicy>,
+    }
+
+    /// Visibility of ServiceEntries of some namespaces.
+    pub struct VisibilityPolicy {
+        pub visibility: Visibility,
+        pub matching_rules: Vec<VisibilityMatchRule>,
+    }
+
+    /// Which namespaces.
+    pub struct VisibilityMatchRule {
+        pub namespace_selector: Option<LabelSelector>,
     }
 }
 
@@ -218,6 +231,16 @@ enumeration! {
         Tlsv1_2,
         #[serde(rename = "TLSV1_3")]
         Tlsv1_3,
+    }
+
+    /// Who may see.
+    pub enum Visibility {
+        #[default]
+        #[serde(rename = "VISIBILITY_UNSPECIFIED")]
+        Unspecified,
+        None,
+        Namespace,
+        Public,
     }
 
     /// Reach of a service in a mesh of several clusters.

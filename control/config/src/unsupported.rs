@@ -82,6 +82,8 @@ const MESH: &[&str] = &[
     "defaultConfig.binaryPath",
     "defaultConfig.tracingServiceName",
     "defaultConfig.zipkinAddress",
+    "defaultConfig.discoveryRefreshDelay",
+    "defaultConfig.envoyMetricsServiceAddress",
     "defaultConfig.statsdUdpAddress",
     "defaultConfig.controlPlaneAuthPolicy",
     "defaultConfig.customConfigFile",

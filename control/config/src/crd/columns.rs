@@ -4,19 +4,26 @@ use serde_json::{Value, json};
 
 use crate::Kind;
 
-/// Istio's columns of a kind.
-pub(super) fn of(kind: Kind) -> Value {
+/// Istio's columns of a kind; `None` where Istio leaves it to kubectl's own.
+pub(super) fn of(kind: Kind) -> Option<Value> {
+    let bare =
+        matches!(kind, Kind::EnvoyFilter | Kind::Gateway | Kind::ProxyConfig | Kind::RequestAuthentication);
+    if bare {
+        return None;
+    }
     let mut columns: Vec<Value> = special(kind)
         .iter()
         .map(|(name, path, description)| {
             json!({"name": name, "type": "string", "jsonPath": path, "description": description})
         })
         .collect();
-    columns.push(json!({
+    let age = json!({
         "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp",
         "description": "Time since the object was created.",
-    }));
-    Value::Array(columns)
+    });
+    // The one kind whose age stands first.
+    columns.insert(if kind == Kind::WorkloadEntry { 0 } else { columns.len() }, age);
+    Some(Value::Array(columns))
 }
 
 type Column = (&'static str, &'static str, &'static str);

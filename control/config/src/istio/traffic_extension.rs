@@ -3,9 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::istio::selector::{PolicyTargetReference, WorkloadSelector};
-use crate::istio::wasm_plugin::{
-    FailStrategy, PluginPhase, PluginType, PullPolicy, TrafficSelector, VmConfig,
-};
+use crate::istio::wasm_plugin::{FailStrategy, PluginType, PullPolicy, TrafficSelector, VmConfig};
 
 message! {
     /// A filter for the selected workloads.
@@ -13,7 +11,7 @@ message! {
     pub struct TrafficExtension {
         pub selector: Option<WorkloadSelector>,
         pub target_refs: Vec<PolicyTargetReference>,
-        pub phase: PluginPhase,
+        pub phase: ExtensionPhase,
         pub priority: Option<i32>,
         #[serde(rename = "match")]
         pub matches: Vec<TrafficSelector>,
@@ -39,5 +37,16 @@ message! {
     /// A Lua script.
     pub struct LuaConfig {
         pub inline_code: String,
+    }
+}
+
+enumeration! {
+    /// Where the filter stands.
+    pub enum ExtensionPhase {
+        #[default]
+        Unspecified,
+        Authn,
+        Authz,
+        Stats,
     }
 }

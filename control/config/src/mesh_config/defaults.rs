@@ -108,6 +108,8 @@ impl Default for ProxyConfig {
             termination_drain_duration: Some(Duration::from_secs(5)),
             discovery_address: "istiod.istio-system.svc:15012".to_owned(),
             zipkin_address: String::new(),
+            discovery_refresh_delay: None,
+            envoy_metrics_service_address: String::new(),
             statsd_udp_address: String::new(),
             proxy_admin_port: 15000,
             control_plane_auth_policy: AuthenticationPolicy::MutualTls,

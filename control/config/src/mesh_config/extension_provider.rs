@@ -250,7 +250,7 @@ enumeration! {
     /// How OpenTelemetry's attributes of a service are found.
     pub enum ServiceAttributeEnrichment {
         #[default]
-        Istio,
+        IstioCanonical,
         OtelSemanticConventions,
     }
 }

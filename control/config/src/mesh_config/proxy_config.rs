@@ -21,6 +21,10 @@ settings! {
         pub discovery_address: String,
         #[schemars(extend("x-deprecated" = "use `tracing.zipkin.address`"))]
         pub zipkin_address: String,
+        #[schemars(extend("x-deprecated" = "it has no effect"))]
+        pub discovery_refresh_delay: Option<Duration>,
+        #[schemars(extend("x-deprecated" = "use `envoyMetricsService`"))]
+        pub envoy_metrics_service_address: String,
         pub statsd_udp_address: String,
         pub proxy_admin_port: i32,
         pub control_plane_auth_policy: AuthenticationPolicy,
@@ -195,10 +199,26 @@ message! {
         pub mode: MetadataExchangeMode,
     }
 
-    /// Limits of connections of the proxy to the control plane.
+    /// Limits of connections through the proxy.
     pub struct ConnectionSettings {
-        pub connect_timeout: Option<Duration>,
-        pub tcp_keepalive: Option<TcpKeepalive>,
+        pub profile: ConnectionProfile,
+        pub listener_per_connection_buffer_limit_bytes: Option<i32>,
+        pub cluster_per_connection_buffer_limit_bytes: Option<i32>,
+        pub http_idle_timeout: Option<Duration>,
+        pub http_max_connection_duration: Option<Duration>,
+        pub http_drain_timeout: Option<Duration>,
+        pub http_request_timeout: Option<Duration>,
+        pub http_request_headers_timeout: Option<Duration>,
+        pub http_stream_idle_timeout: Option<Duration>,
+        pub http_max_stream_duration: Option<Duration>,
+        pub http_max_concurrent_streams: Option<i32>,
+        pub http2_initial_stream_window_size: Option<i32>,
+        pub http2_initial_connection_window_size: Option<i32>,
+        pub http_headers_with_underscores_action: HeadersWithUnderscoresAction,
+        pub http_merge_slashes: Option<bool>,
+        pub http_path_with_escaped_slashes_action: PathWithEscapedSlashesAction,
+        pub listener_connection_limit: Option<i32>,
+        pub global_downstream_connection_limit: Option<i32>,
     }
 }
 
@@ -236,6 +256,37 @@ enumeration! {
         AppendForward,
         SanitizeSet,
         AlwaysForwardOnly,
+    }
+
+    /// Whose traffic the limits are made for.
+    pub enum ConnectionProfile {
+        #[default]
+        Sidecar,
+        Edge,
+    }
+
+    /// What happens to headers with underscores.
+    pub enum HeadersWithUnderscoresAction {
+        #[default]
+        #[serde(rename = "HEADERS_WITH_UNDERSCORES_UNSPECIFIED")]
+        Unspecified,
+        #[serde(rename = "HEADERS_WITH_UNDERSCORES_ALLOW")]
+        Allow,
+        #[serde(rename = "HEADERS_WITH_UNDERSCORES_REJECT_REQUEST")]
+        RejectRequest,
+        #[serde(rename = "HEADERS_WITH_UNDERSCORES_DROP_HEADER")]
+        DropHeader,
+    }
+
+    /// What happens to `%2F` and `%5C` in paths.
+    pub enum PathWithEscapedSlashesAction {
+        #[default]
+        #[serde(rename = "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED")]
+        Unspecified,
+        KeepUnchanged,
+        RejectRequest,
+        UnescapeAndRedirect,
+        UnescapeAndForward,
     }
 
     /// Where metadata headers are sent.
