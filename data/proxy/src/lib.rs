@@ -1,8 +1,9 @@
 //! The engine: an Envoy bootstrap and xDS in, traffic out.
 //!
 //! Modules, each using only those before it:
-//! `base → telemetry::stats → net → tls → matcher → upstream → telemetry → route → filters → http → tcp → listener → feed → admin → engine`.
-//! [`telemetry`]'s `stats` is a leaf (names and numbers, nothing else), so lower floors may count with it.
+//! `base → net → matcher → tls → upstream → telemetry → route → failure → filters → http → tcp → listener → feed → admin → engine`.
+//! The leaves of [`telemetry`] (`stats`: names and numbers, `info`: records, `istio::peer`) know nothing above `base`, so every
+//! floor may count and fill with them.
 //!
 //! Resources are *compiled* (`compile.rs` in each module: proto → immutable value) on the control thread, put into
 //! [`base::slot::Slot`]s, and only read by the workers. `docs/life-of-a-request.md` walks through the rest.

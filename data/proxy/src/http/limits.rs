@@ -1,5 +1,6 @@
 //! How long a request may take and how often it is tried: the route's word, then the request's own.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -31,10 +32,15 @@ pub(super) struct Limits {
 }
 
 impl Exchange {
-    /// The retry policy with what the request itself asks for.
-    pub(super) fn retry_policy(&self, forward: &Forward) -> RetryPolicy {
-        let mut policy = forward.retry.clone().unwrap_or_default();
+    /// The retry policy with what the request itself asks for; almost always the route's own.
+    pub(super) fn retry_policy<'a>(&self, forward: &'a Forward) -> Cow<'a, RetryPolicy> {
         let state = self.record.state.borrow();
+        let asks =
+            [RETRY_ON, MAX_RETRIES, PER_TRY_TIMEOUT].iter().any(|name| state.head.headers.contains_key(name));
+        if !asks && self.upgrade.is_none() {
+            return forward.retry.as_ref().map_or_else(|| Cow::Owned(RetryPolicy::default()), Cow::Borrowed);
+        }
+        let mut policy = forward.retry.clone().unwrap_or_default();
         if let Some(on) = state.head.text(&RETRY_ON) {
             policy.on = policy.on.and(RetryOn::compile(on));
             policy.retries = policy.retries.max(1);
@@ -48,7 +54,7 @@ impl Exchange {
         if self.upgrade.is_some() {
             policy.on = RetryOn::default();
         }
-        policy
+        Cow::Owned(policy)
     }
 
     pub(super) fn limits(&self, forward: &Forward, cluster: &Cluster) -> Limits {
