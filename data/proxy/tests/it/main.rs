@@ -11,6 +11,7 @@ mod mesh;
 mod protocols;
 mod proxying;
 mod retries;
+mod routing;
 mod tcp;
 mod telemetry;
 mod updates;
