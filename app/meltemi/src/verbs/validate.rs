@@ -55,7 +55,11 @@ fn check(source: &Source, namespace: &str, style: Style) -> (Vec<String>, bool) 
     });
     let mut shown = Vec::new();
     let mut errors = false;
-    for (origin, diagnostic) in flaws.chain(broken) {
+    let mut found: Vec<_> = flaws.chain(broken).collect();
+    found.sort_by_key(|(origin, diagnostic)| {
+        corpus.document(*origin).map_or(0, |(file, document)| file.place(document, diagnostic).start)
+    });
+    for (origin, diagnostic) in found {
         errors |= diagnostic.severity == Severity::Error;
         match corpus.document(origin) {
             Some((file, document)) => shown.push(render::finding(file, document, &diagnostic, style)),

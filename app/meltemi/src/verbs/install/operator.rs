@@ -151,6 +151,9 @@ impl Operator {
 
 fn profile_spec(name: &str) -> anyhow::Result<Value> {
     let Some((_, text)) = PROFILES.iter().find(|(known, _)| *known == name) else {
+        if name.contains("ambient") {
+            bail!("profile {name:?} needs a node proxy (ztunnel) and its CNI plugin, which are not built yet; choose a profile with sidecars, such as demo");
+        }
         let known: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
         bail!("there is no profile {name:?}; choose one of {}", known.join(", "));
     };
@@ -266,6 +269,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
+        assert!(load(&["profile=ambient"]).unwrap_err().to_string().contains("not built yet"));
         assert!(load(&["profile=dmeo"]).unwrap_err().to_string().contains("default, demo, empty"));
         assert!(load(&["porfile=demo"]).unwrap_err().to_string().contains("did you mean \"profile\"?"));
         assert!(load(&["profile"]).unwrap_err().to_string().contains("path=value"));
