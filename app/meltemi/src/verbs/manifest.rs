@@ -43,7 +43,7 @@ pub async fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                     continue;
                 }
                 for object in &part.objects {
-                    print!("{}---\n", meltemi_config::yaml::write(object));
+                    println!("{}---", meltemi_config::yaml::write(object));
                 }
             }
         }

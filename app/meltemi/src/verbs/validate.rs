@@ -83,12 +83,12 @@ mod tests {
         let (shown, errors) = checked(text);
         assert!(errors);
         assert_eq!(shown.len(), 2, "{shown:#?}");
-        assert!(shown[0].contains("a.yaml:10:5") && shown[0].contains("expected a duration"), "{}", shown[0]);
         assert!(
-            shown[1].contains("a.yaml:9:7") && shown[1].contains("did you mean \"uri\"?"),
+            shown[0].contains("a.yaml:9:7") && shown[0].contains("did you mean \"uri\"?"),
             "{}",
-            shown[1]
+            shown[0]
         );
+        assert!(shown[1].contains("a.yaml:10:5") && shown[1].contains("a duration"), "{}", shown[1]);
     }
 
     #[test]
