@@ -10,7 +10,7 @@ use crate::{AnyObject, Kind};
 /// Code of findings about fields without effect.
 pub const CODE: &str = "MEL0001";
 
-/// Kind and field; `*` stands for every element of a list or entry of a map, and the empty field for the whole spec.
+/// Kind and field; `*` stands for every element of a list or entry of a map.
 const FIELDS: &[(Kind, &str)] = &[
     (Kind::VirtualService, "http.*.fault.delay.exponentialDelay"),
     (Kind::VirtualService, "tcp.*.match.*.sourceSubnet"),
@@ -42,14 +42,20 @@ const FIELDS: &[(Kind, &str)] = &[
     (Kind::Sidecar, "inboundConnectionPool"),
     (Kind::Telemetry, "tracing"),
     (Kind::Telemetry, "metrics"),
-    (Kind::EnvoyFilter, ""),
-    (Kind::ProxyConfig, ""),
-    (Kind::AuthorizationPolicy, ""),
-    (Kind::RequestAuthentication, ""),
-    (Kind::WasmPlugin, ""),
-    (Kind::TrafficExtension, ""),
-    (Kind::WorkloadGroup, ""),
 ];
+
+/// What an object of a kind does not do; nothing for the kinds that are in force.
+pub fn kind(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::AuthorizationPolicy => Some("it is not enforced: requests that it would deny pass"),
+        Kind::RequestAuthentication => Some("it is not enforced: tokens of requests are not checked"),
+        Kind::EnvoyFilter => Some("its patches are not applied"),
+        Kind::ProxyConfig => Some("it is not applied; use the annotation proxy.istio.io/config of the pod"),
+        Kind::WasmPlugin | Kind::TrafficExtension => Some("the extension is not loaded"),
+        Kind::WorkloadGroup => Some("workloads are not registered by it; write WorkloadEntry objects"),
+        _ => None,
+    }
+}
 
 /// Fields of MeshConfig that change nothing yet.
 const MESH: &[&str] = &[
@@ -106,6 +112,10 @@ const MESH: &[&str] = &[
 /// The fields of an object that are set and have no effect yet.
 pub fn object(object: &AnyObject) -> Vec<Diagnostic> {
     let kind = object.kind();
+    if let Some(what) = self::kind(kind) {
+        let message = format!("{kind} has no effect in this version: {what}");
+        return vec![Diagnostic::warning(Path::root(), message).code(CODE)];
+    }
     let rules: Vec<&str> = FIELDS.iter().filter(|(of, _)| *of == kind).map(|(_, field)| *field).collect();
     if rules.is_empty() {
         return Vec::new();
@@ -114,20 +124,12 @@ pub fn object(object: &AnyObject) -> Vec<Diagnostic> {
     let spec = value.get("spec").unwrap_or(&Value::Null);
     let mut found = Vec::new();
     for rule in rules {
-        if rule.is_empty() {
-            let message = format!("{kind} is read and checked, but has no effect yet");
-            found.push(finding(Path::root().key("spec"), message));
-            continue;
-        }
         let (field, wanted) =
             rule.split_once('=').map_or((rule, None), |(field, value)| (field, Some(value)));
         let steps: Vec<&str> = field.split('.').collect();
         find(spec, &steps, &Path::root().key("spec"), &mut |path, value| {
             if wanted.is_none_or(|wanted| value == wanted) {
-                found.push(finding(
-                    path.clone(),
-                    "this is read and checked, but has no effect yet".to_owned(),
-                ));
+                found.push(finding(path.clone(), "this has no effect in this version".to_owned()));
             }
         });
     }
@@ -142,7 +144,7 @@ pub fn mesh(config: &MeshConfig) -> Vec<Diagnostic> {
         let pointer = format!("/{}", field.replace('.', "/"));
         set.pointer(&pointer) != default.pointer(&pointer)
     };
-    let message = "this setting is read and checked, but has no effect yet";
+    let message = "this setting has no effect in this version";
     MESH.iter().filter(differs).map(|field| finding(Path::parse(field), message.to_owned())).collect()
 }
 
@@ -193,7 +195,7 @@ mod tests {
         let tunnel = json!({"tunnel": {"targetHost": "a", "targetPort": 1}, "tls": {"mode": "SIMPLE"}});
         let spec = json!({"host": "a", "subsets": [{"name": "v1"}, {"name": "v2", "trafficPolicy": tunnel}]});
         assert_eq!(found(Kind::DestinationRule, spec), ["spec.subsets[1].trafficPolicy.tunnel"]);
-        assert_eq!(found(Kind::AuthorizationPolicy, json!({})), ["spec"]);
+        assert_eq!(found(Kind::AuthorizationPolicy, json!({})), [""]);
         assert!(found(Kind::PeerAuthentication, json!({"mtls": {"mode": "STRICT"}})).is_empty());
         assert_eq!(
             found(Kind::ServiceEntry, json!({"hosts": ["a"], "resolution": "DYNAMIC_DNS"})),
@@ -217,7 +219,7 @@ mod tests {
     /// A typo in the table would hide a field.
     #[test]
     fn every_row_names_a_field() {
-        for (kind, field) in FIELDS.iter().filter(|(_, field)| !field.is_empty()) {
+        for (kind, field) in FIELDS {
             let steps: Vec<&str> = field.split('=').next().unwrap_or_default().split('.').collect();
             assert!(leads(Shape::of_kind(*kind).expect("a spec"), &steps), "{kind} {field}");
         }

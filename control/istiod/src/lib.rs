@@ -22,7 +22,6 @@ mod resources;
 mod run;
 mod sources;
 mod status;
-mod support;
 mod token;
 mod webhook;
 

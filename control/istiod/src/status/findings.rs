@@ -1,11 +1,10 @@
 //! What there is to say about objects.
 
-use meltemi_config::{AnyObject, Kind};
+use meltemi_config::{AnyObject, Diagnostic, Kind, unsupported};
 use meltemi_mesh::{Snapshot, host, status};
 
 use crate::objects::Key;
 use crate::sources::Problem;
-use crate::support;
 
 /// One thing to say about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,18 +38,25 @@ pub fn of_problem(problem: &Problem) -> Vec<Finding> {
 /// Objects that do nothing, and rules for hosts that nobody has. Only objects with findings are listed.
 pub fn of_objects(objects: &[AnyObject], snapshot: &Snapshot) -> Vec<(Key, Vec<Finding>)> {
     let found = |object: &AnyObject| {
-        let finding = match object {
-            AnyObject::DestinationRule(rule) => missing_host(&rule.meta.namespace, &rule.spec.host, snapshot),
-            other => support::notice(other.kind()).map(|message| Finding {
-                code: "IST0002",
-                reason: "NotSupported",
-                message,
-                error: true,
-            }),
-        };
-        Some(((object.kind(), object.namespace().to_owned(), object.name().to_owned()), vec![finding?]))
+        let mut findings: Vec<Finding> =
+            unsupported::object(object).iter().map(|gap| without_effect(object, gap)).collect();
+        if let AnyObject::DestinationRule(rule) = object {
+            findings.extend(missing_host(&rule.meta.namespace, &rule.spec.host, snapshot));
+        }
+        let key = (object.kind(), object.namespace().to_owned(), object.name().to_owned());
+        (!findings.is_empty()).then_some((key, findings))
     };
     objects.iter().filter_map(found).collect()
+}
+
+/// A field that does nothing is worth a word; an object that does nothing is not in force.
+fn without_effect(object: &AnyObject, gap: &Diagnostic) -> Finding {
+    Finding {
+        code: gap.code,
+        reason: "NotSupported",
+        message: gap.to_string(),
+        error: unsupported::kind(object.kind()).is_some(),
+    }
 }
 
 fn missing_host(namespace: &str, host: &str, snapshot: &Snapshot) -> Option<Finding> {

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::Webhooks;
 use super::review::{Request, Verdict};
-use crate::support;
 
 pub async fn handle(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
     match Request::read(&body) {
@@ -61,7 +60,8 @@ pub fn judge(object: &Value) -> Verdict {
     }
     let odd = odd.iter().map(ToString::to_string);
     let warnings = parsed.deprecated.iter().map(ToString::to_string).chain(odd);
-    let warnings = warnings.chain(support::notice(parsed.object.kind())).collect();
+    let gaps = meltemi_config::unsupported::object(&parsed.object);
+    let warnings = warnings.chain(gaps.iter().map(ToString::to_string)).collect();
     Verdict { warnings, ..Verdict::default() }
 }
 
