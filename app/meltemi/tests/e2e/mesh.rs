@@ -1,6 +1,7 @@
 //! That it is really the mesh that carries the traffic, and that its policies hold.
 
-use crate::cluster::{Cluster, eventually, shared};
+use crate::bookinfo::all_kinds_of_reviews;
+use crate::cluster::{Cluster, Plane, eventually, on_both_planes, succeeded};
 use crate::http;
 use crate::kubectl::{apply, command, kubectl};
 
@@ -36,10 +37,16 @@ fn from_outside(cluster: &Cluster, url: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-#[test]
-fn strict_refuses_plaintext_and_lets_the_mesh_through() {
+on_both_planes!(
+    strict_refuses_plaintext_and_lets_the_mesh_through,
+    proxies_are_in_sync,
+    proxy_config_shows_what_the_proxy_has,
+    no_push_is_rejected,
+);
+
+fn strict_refuses_plaintext_and_lets_the_mesh_through(plane: Plane) {
     // A cluster of its own: STRICT in the default namespace would be in the other tests' way.
-    let cluster = Cluster::start(&["--demo", "bookinfo"]);
+    let cluster = Cluster::start(&plane.bookinfo());
     kubectl(&cluster, "create ns e2e-outside");
     apply(&cluster, "e2e-outside", include_str!("../../../../samples/curl/curl.yaml")).expect("curl");
     kubectl(&cluster, "-n e2e-outside rollout status deploy/curl --timeout=60s");
@@ -77,20 +84,20 @@ fn without_injection(cluster: &Cluster) {
     });
 }
 
-#[test]
-fn proxies_are_in_sync() {
-    let cluster = shared();
+fn proxies_are_in_sync(plane: Plane) {
+    let cluster = plane.shared();
     eventually("every proxy is in sync", || {
         let text = cluster.meltemi(&["proxy-status"]);
         let rows: Vec<&str> = text.lines().skip(1).filter(|line| line.contains(".default")).collect();
-        let synced = rows.len() >= 6 && !text.contains("STALE") && !text.contains("NOT SENT");
+        let columns =
+            |row: &&str| row.split_whitespace().skip(2).take(4).map(str::to_owned).collect::<Vec<_>>();
+        let synced = rows.len() >= 6 && rows.iter().all(|row| columns(row) == ["SYNCED"; 4]);
         if synced { Ok(()) } else { Err(text) }
     });
 }
 
-#[test]
-fn proxy_config_shows_what_the_proxy_has() {
-    let cluster = shared();
+fn proxy_config_shows_what_the_proxy_has(plane: Plane) {
+    let cluster = plane.shared();
     let pod = kubectl(cluster, "get pod -l app=productpage -o jsonpath={.items[0].metadata.name}");
     let show = |what: &str| cluster.meltemi(&["proxy-config", what, &format!("{pod}.default")]);
     assert!(show("cluster").contains("details.default.svc.cluster.local"), "{}", show("cluster"));
@@ -102,4 +109,59 @@ fn proxy_config_shows_what_the_proxy_has() {
         show("endpoint")
     );
     assert!(show("secret").contains("default"), "{}", show("secret"));
+}
+
+fn no_push_is_rejected(plane: Plane) {
+    let cluster = plane.shared();
+    all_kinds_of_reviews(cluster);
+    assert_eq!(rejects(cluster), Vec::<String>::new());
+}
+
+/// istiod's counts of refused responses that are not zero.
+fn rejects(cluster: &Cluster) -> Vec<String> {
+    let metrics =
+        kubectl(cluster, "-n istio-system exec deploy/istiod -- curl -sS http://localhost:15014/metrics");
+    assert!(metrics.contains("pilot_xds_pushes{"), "{metrics}");
+    let refused = metrics.lines().filter(|line| line.starts_with("pilot_total_xds_rejects"));
+    refused.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
+}
+
+#[test]
+fn both_planes_carry_one_mesh() {
+    let cluster = Plane::Meltemi.shared();
+    let namespace = "e2e-mixed";
+    kubectl(cluster, &format!("create ns {namespace}"));
+    kubectl(cluster, &format!("label ns {namespace} istio-injection=enabled"));
+    let bookinfo = include_str!("../../../../samples/bookinfo/platform/kube/bookinfo.yaml");
+    apply(cluster, namespace, bookinfo).expect("bookinfo");
+    apply(cluster, namespace, STRICT).expect("PeerAuthentication");
+    let annotation =
+        r#"{"spec":{"template":{"metadata":{"annotations":{"meltemi.io/data-plane":"envoy"}}}}}"#;
+    let on_envoy = ["productpage-v1", "reviews-v2", "ratings-v1"];
+    for deployment in on_envoy {
+        let patch = ["-n", namespace, "patch", "deploy", deployment, "-p", annotation];
+        succeeded("kubectl patch", command(cluster, &patch).output().expect("kubectl"));
+    }
+    for deployment in on_envoy.iter().chain(&["details-v1", "reviews-v1", "reviews-v3"]) {
+        kubectl(cluster, &format!("-n {namespace} rollout status deploy/{deployment} --timeout=120s"));
+    }
+    // Told by the proxies themselves, so that the annotation is known to have had its effect.
+    let version = |deployment: &str| {
+        let admin = "-c istio-proxy -- pilot-agent request GET server_info";
+        kubectl(cluster, &format!("-n {namespace} exec deploy/{deployment} {admin}"))
+    };
+    assert!(version("ratings-v1").contains("BoringSSL"), "{}", version("ratings-v1"));
+    assert!(!version("details-v1").contains("BoringSSL"), "{}", version("details-v1"));
+    // From Envoy to ours (details, reviews-v1 and v3) and to Envoy; from ours (reviews-v3) to Envoy (ratings).
+    let page = "exec deploy/ratings-v1 -c ratings -- curl -sS http://productpage:9080/productpage";
+    let (mut black, mut red) = (0, 0);
+    for _ in 0..30 {
+        let body = kubectl(cluster, &format!("-n {namespace} {page}"));
+        assert!(body.contains("Book Details") && body.contains("Book Reviews"), "{body}");
+        black += usize::from(body.contains("text-black-500\">"));
+        red += usize::from(body.contains("text-red-500\">"));
+    }
+    assert!(black > 0 && red > 0, "black {black}, red {red}");
+    assert_eq!(rejects(cluster), Vec::<String>::new());
+    kubectl(cluster, &format!("delete ns {namespace} --wait=false"));
 }

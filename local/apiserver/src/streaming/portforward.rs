@@ -10,7 +10,7 @@ use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// Connections that wait for their second stream; more than this is no honest client.
 const MAX_HALF_OPEN: usize = 256;
@@ -100,17 +100,56 @@ async fn serve_spdy(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ta
     }
 }
 
-async fn forward(target: Target, port: u16, mut pipe: Pipe, error: Output) {
+async fn forward(target: Target, port: u16, pipe: Pipe, error: Output) {
     match target.kubelet.port_forward(&target.pod, port).await {
-        Ok(mut connection) => {
-            // However a forwarded connection ends, it has ended.
-            let _ = tokio::io::copy_bidirectional(&mut pipe, &mut connection).await;
-        }
+        Ok(connection) => join(pipe, connection, error).await,
         Err(why) => {
             let text = format!("error forwarding port {port} to pod {}, uid : {why}", target.pod.uid);
             error.send(text.into()).await;
+            let mut pipe = pipe;
+            let _ = pipe.shutdown().await;
+            error.finish().await;
         }
     }
-    let _ = tokio::io::AsyncWriteExt::shutdown(&mut pipe).await;
-    error.finish().await;
+}
+
+/// Copies both ways. However a forwarded connection ends, it has ended: errors are no news to anybody.
+async fn join(pipe: impl AsyncRead + AsyncWrite, connection: impl AsyncRead + AsyncWrite, error: Output) {
+    let (mut from_client, mut to_client) = tokio::io::split(pipe);
+    let (mut from_pod, mut to_pod) = tokio::io::split(connection);
+    let upward = async {
+        let _ = tokio::io::copy(&mut from_client, &mut to_pod).await;
+        let _ = to_pod.shutdown().await;
+    };
+    let downward = async {
+        let _ = tokio::io::copy(&mut from_pod, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+        // kubectl lets go of its side only when the error stream has ended too.
+        error.finish().await;
+    };
+    tokio::join!(upward, downward);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn the_error_stream_ends_with_the_pods_side() {
+        let (packets, mut sent) = tokio::sync::mpsc::channel(8);
+        let (client, pipe) = tokio::io::duplex(64);
+        let (pod, connection) = tokio::io::duplex(64);
+        let joined = tokio::spawn(join(pipe, connection, Output::new(7, packets)));
+        let (mut client_read, client_write) = tokio::io::split(client);
+        drop(pod);
+        let mut rest = Vec::new();
+        client_read.read_to_end(&mut rest).await.unwrap();
+        assert!(
+            sent.recv().await.is_some(),
+            "the end of the error stream, while the client still holds its side"
+        );
+        drop((client_read, client_write));
+        joined.await.unwrap();
+    }
 }

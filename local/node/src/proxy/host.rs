@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
@@ -163,14 +163,17 @@ impl HostForwards {
             .and_then(|s| s.load_balancer.as_ref()?.ingress.as_ref())
             .is_some_and(|ingress| !ingress.is_empty());
         if !has_ingress && !own.is_empty() {
-            let patch =
-                json!({"status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1", "ipMode": "Proxy"}]}}});
+            let patch = json!({"status": {"loadBalancer": {"ingress": [INGRESS.clone()]}}});
             if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
                 tracing::debug!(%error, "a load balancer's status was not written");
             }
         }
     }
 }
+
+/// Where a load balancer is. Tutorials written on one cloud ask for the address, those of another for the name.
+static INGRESS: LazyLock<serde_json::Value> =
+    LazyLock::new(|| json!({"ip": "127.0.0.1", "hostname": "localhost", "ipMode": "Proxy"}));
 
 fn is_load_balancer(service: &Service) -> bool {
     service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("LoadBalancer")
