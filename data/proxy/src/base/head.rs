@@ -7,6 +7,10 @@ use http::{Method, Version};
 
 use super::reject::{Compiled, Reject};
 
+/// A proxy's word to the proxy before it that no application has got the request, so that another host may be tried. Only proxies say
+/// it: it is taken away from what an upstream answers.
+pub const NOT_DELIVERED: HeaderName = HeaderName::from_static("x-meltemi-not-delivered");
+
 /// The head of one request. Matching, header mutation and access logs read it; an attempt sends a copy upstream.
 #[derive(Debug, Clone)]
 pub struct RequestHead {

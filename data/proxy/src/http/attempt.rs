@@ -99,10 +99,14 @@ impl Plan {
         let request = self.request(&host, lease.is_http2()).map_err(|failure| missed(failure, false))?;
         let active = ActiveRequest::begin(host.clone());
         self.cluster.stats.upstream_rq_total().inc();
+        let arrived_before = std::mem::replace(&mut self.record.state.borrow_mut().may_have_arrived, true);
         match lease.send(request).await {
             Ok(response) => Ok(Answer { response, lease, active, host }),
             Err(failure) => {
                 let stale = lease.is_reused() && (failure.unsent || self.is_safe_to_repeat(&failure));
+                if stale {
+                    self.record.state.borrow_mut().may_have_arrived = arrived_before;
+                }
                 host.state.errors.fetch_add(1, Ordering::Relaxed);
                 Err(missed(self.judge(&failure), stale))
             }

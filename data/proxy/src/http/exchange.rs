@@ -29,6 +29,7 @@ use crate::route::Route;
 use crate::route::action::Action;
 use crate::route::headers;
 use crate::route::matching::is_grpc;
+use crate::route::retry::Broken;
 use crate::route::table::Decision;
 use crate::telemetry::RequestInfo;
 use crate::telemetry::info::unique_number;
@@ -205,7 +206,11 @@ impl Exchange {
         let mut state = self.record.state.borrow_mut();
         state.info.flags.set(outcome.flag);
         state.info.details = Some(outcome.details.clone());
-        reply::failure(&outcome, state.info.grpc)
+        let mut response = reply::failure(&outcome, state.info.grpc);
+        if outcome.broken == Some(Broken::Connect) && !state.may_have_arrived {
+            reply::mark_not_delivered(&mut response);
+        }
+        response
     }
 
     /// Completes the response's head and hands its body to the codec.

@@ -15,6 +15,7 @@ use super::exchange::Exchange;
 use super::limits::{Limits, MAX_RETRIES, PER_TRY_TIMEOUT, RETRY_ON, RQ_TIMEOUT};
 use super::record::State;
 use crate::base::body::Body;
+use crate::base::head::NOT_DELIVERED;
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::route::action::{ATTEMPT_COUNT, Chosen, Forward};
@@ -154,6 +155,7 @@ impl Exchange {
         let granted = self.upgrade.as_ref().is_some_and(|wanted| wanted.is_granted(response.status()));
         let switching = granted && !self.conn.http2 && response.status() == StatusCode::SWITCHING_PROTOCOLS;
         hop_by_hop(response.headers_mut(), switching);
+        response.headers_mut().remove(NOT_DELIVERED);
         let mut response = match self.upgrade.take() {
             Some(wanted) if granted => {
                 self.joined = true;

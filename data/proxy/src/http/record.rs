@@ -33,6 +33,8 @@ pub struct State {
     pub response: Option<HeaderMap>,
     /// Trailers of the response.
     pub trailers: Option<HeaderMap>,
+    /// An attempt was sent that the upstream may have acted on.
+    pub may_have_arrived: bool,
 }
 
 impl State {
@@ -52,7 +54,8 @@ impl Record {
     pub fn open(hcm: Arc<Hcm>, info: RequestInfo, head: RequestHead) -> Rc<Self> {
         hcm.stats.downstream_rq_total().inc();
         hcm.stats.downstream_rq_active().inc();
-        let state = RefCell::new(State { info, head, response: None, trailers: None });
+        let state =
+            RefCell::new(State { info, head, response: None, trailers: None, may_have_arrived: false });
         Rc::new(Self { hcm, state, active: Cell::new(Instant::now()), done: Cell::new(false) })
     }
 

@@ -6,12 +6,18 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::base::body::Body;
+use crate::base::head::NOT_DELIVERED;
 use crate::failure::{Outcome, grpc_status};
 use crate::telemetry::Flags;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+
+/// Marks a local reply to a request that never left.
+pub(super) fn mark_not_delivered(response: &mut Response<Body>) {
+    response.headers_mut().insert(NOT_DELIVERED, HeaderValue::from_static("true"));
+}
 
 /// The answer to a failure, in the form the client understands.
 pub(super) fn failure(outcome: &Outcome, grpc: bool) -> Response<Body> {

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 use meltemi_proto::envoy::config::route::v3::RetryPolicy as Proto;
 
 use crate::base::duration::{duration, timeout, u32_or};
+use crate::base::head::NOT_DELIVERED;
 use crate::base::reject::{Compiled, Reject, each};
 use crate::matcher::header::HeaderMatcher;
 
@@ -170,6 +171,10 @@ impl RetryPolicy {
         let limited = headers.contains_key("x-envoy-ratelimited");
         if limited {
             return self.on.has(RetryOn::ENVOY_RATELIMITED);
+        }
+        // A connection failure one hop further: the proxy beside the application could not reach it.
+        if code == 503 && headers.contains_key(NOT_DELIVERED) {
+            return self.after_break(Broken::Connect);
         }
         (status.is_server_error() && self.on.has(RetryOn::SERVER_ERROR))
             || (matches!(code, 502..=504) && self.on.has(RetryOn::GATEWAY_ERROR))

@@ -82,13 +82,6 @@ async fn istios_default_never_repeats_a_request_that_may_have_arrived() {
 async fn a_host_that_refuses_connections_is_avoided() {
     let app = Upstream::echo().await;
     let dead = closed_port().await;
-    let endpoint = |a: std::net::SocketAddr| {
-        format!(
-            "{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}",
-            a.ip(),
-            a.port()
-        )
-    };
     let both = format!(
         "{{ name: app, type: STATIC, connect_timeout: 1s, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
         endpoint(dead),
@@ -98,6 +91,54 @@ async fn a_host_that_refuses_connections_is_avoided() {
     for _ in 0..10 {
         assert_eq!(send(engine.listener_address("web").unwrap(), get("/")).await.status, 200);
     }
+}
+
+/// Two sidecars before two pods of one service, as an outbound cluster sees them: one application has died.
+#[tokio::test]
+async fn what_a_sidecar_could_not_deliver_is_sent_to_another_host() {
+    let app = Upstream::echo().await;
+    let plain = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
+    let dead = cluster("app", closed_port().await, "");
+    let broken = start(&bootstrap_of(&[listener(plain, "")], &[dead])).await;
+    let whole = start(&bootstrap_of(&[listener(plain, "")], &[cluster("app", app.address, "")])).await;
+    let at = |engine: &meltemi_proxy::engine::Handle| endpoint(engine.listener_address("web").unwrap());
+    let both = format!(
+        "{{ name: app, type: STATIC, connect_timeout: 1s, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
+        at(&broken),
+        at(&whole)
+    );
+    let client = start(&bootstrap_of(&[listener(&with_retries("connect-failure"), "")], &[both])).await;
+    for count in 1..=10 {
+        let seen = send(client.listener_address("web").unwrap(), post()).await;
+        assert_eq!((seen.status, app.requests()), (200, count));
+        assert_eq!(seen.header("x-meltemi-not-delivered"), None);
+    }
+    let refused = send(broken.listener_address("web").unwrap(), post()).await;
+    assert_eq!((refused.status, refused.header("x-meltemi-not-delivered")), (503, Some("true")));
+}
+
+#[tokio::test]
+async fn an_application_cannot_say_that_it_was_not_reached() {
+    let app = Upstream::start(|_| async {
+        let answer = Response::builder().status(503).header("x-meltemi-not-delivered", "true");
+        answer.body(Full::default()).unwrap()
+    })
+    .await;
+    let plain = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
+    let sidecar = start(&bootstrap_of(&[listener(plain, "")], &[cluster("app", app.address, "")])).await;
+    let sidecar_at = sidecar.listener_address("web").unwrap();
+    let through = cluster("app", sidecar_at, "");
+    let client = start(&bootstrap_of(&[listener(&with_retries("connect-failure"), "")], &[through])).await;
+    let seen = send(client.listener_address("web").unwrap(), post()).await;
+    assert_eq!((seen.status, app.requests()), (503, 1));
+}
+
+fn endpoint(address: std::net::SocketAddr) -> String {
+    format!(
+        "{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}",
+        address.ip(),
+        address.port()
+    )
 }
 
 #[tokio::test]
