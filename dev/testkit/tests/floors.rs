@@ -48,6 +48,7 @@ const HOUSE: &[(&str, Column, u8)] = &[
     ("meltemi-node", Column::Local, 3),
     ("meltemi", Column::App, 8),
     ("meltemi-testkit", Column::Dev, 9),
+    ("meltemi-bench", Column::Dev, 9),
 ];
 
 fn house() -> BTreeMap<&'static str, (Column, u8)> {
