@@ -10,9 +10,10 @@ use bytes::Bytes;
 use meltemi_proto::envoy::config::cluster::v3::Cluster;
 use meltemi_proto::envoy::config::core::v3::Node;
 use meltemi_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use meltemi_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use meltemi_proto::type_url;
 use meltemi_xds::client::{Applied, Client, Request, Response};
-use meltemi_xds::server::{DeltaStream, Machine, SotwStream};
+use meltemi_xds::server::{DeltaStream, Machine, Sent, SotwStream};
 use meltemi_xds::{Resource, ResourceSet, Subscription};
 use proptest::prelude::*;
 use prost::Message;
@@ -381,6 +382,43 @@ fn after_a_cluster_changed_endpoints_asked_by_the_same_names_are_answered() {
     server.respond(type_url::CLUSTER, &clusters(2)).unwrap();
     assert!(server.request(ask(type_url::ENDPOINT, &first.nonce)).unwrap().answer, "the cluster warms");
     assert!(server.respond(type_url::ENDPOINT, &endpoints).is_some());
+}
+
+/// Envoy would wait for ever for the endpoints of a changed cluster.
+#[test]
+fn endpoints_of_a_changed_cluster_are_sent_anew() {
+    let ask = |type_url: &str, initial: &[&str]| DeltaDiscoveryRequest {
+        type_url: type_url.into(),
+        resource_names_subscribe: match type_url {
+            type_url::ENDPOINT => vec!["a".into(), "b".into()],
+            _ => vec!["*".into()],
+        },
+        initial_resource_versions: initial.iter().map(|name| (name.to_string(), "1".into())).collect(),
+        ..Default::default()
+    };
+    let set = |type_url, a| resources(type_url, &Set::from([("a".into(), a), ("b".into(), 1)]));
+    let names = |sent: Option<Sent<DeltaDiscoveryResponse>>| -> Vec<String> {
+        sent.map(|sent| sent.response.resources.into_iter().map(|r| r.name).collect()).unwrap_or_default()
+    };
+    let endpoints = set(type_url::ENDPOINT, 1);
+    let mut server = DeltaStream::default();
+    server.request(ask(type_url::CLUSTER, &["a", "b"])).unwrap();
+    assert_eq!(names(server.respond(type_url::CLUSTER, &set(type_url::CLUSTER, 2))), ["a"]);
+    server.request(ask(type_url::ENDPOINT, &["a", "b"])).unwrap();
+    let sent = server.respond(type_url::ENDPOINT, &endpoints);
+    let nonce = sent.as_ref().unwrap().nonce.clone();
+    assert_eq!(names(sent), ["a"], "also when the cluster changed while the stream was down");
+
+    let ack = |type_url: &str, nonce: &str| DeltaDiscoveryRequest {
+        type_url: type_url.into(),
+        response_nonce: nonce.into(),
+        ..Default::default()
+    };
+    server.request(ack(type_url::CLUSTER, "1")).unwrap();
+    server.request(ack(type_url::ENDPOINT, &nonce)).unwrap();
+    assert_eq!(names(server.respond(type_url::ENDPOINT, &endpoints)), [""; 0]);
+    assert_eq!(names(server.respond(type_url::CLUSTER, &set(type_url::CLUSTER, 3))), ["a"]);
+    assert_eq!(names(server.respond(type_url::ENDPOINT, &endpoints)), ["a"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{Stream, StreamExt};
+use meltemi_proto::type_url;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -110,15 +111,26 @@ impl<M: Machine, S: Session> Driver<'_, M, S> {
         Ok(())
     }
 
+    /// Sends what the client lacks of a type, and after clusters the endpoints that it needs to put them in force.
     async fn answer(&mut self, type_url: &str) -> Result<(), Status> {
-        if !self.machine.ready(type_url) {
-            return Ok(());
+        let sent = self.send(type_url).await?;
+        if sent && type_url == type_url::CLUSTER && M::DELTA {
+            self.send(type_url::ENDPOINT).await?;
         }
-        let Some(subscription) = self.machine.subscription(type_url) else { return Ok(()) };
+        Ok(())
+    }
+
+    /// Returns whether there was anything to send.
+    async fn send(&mut self, type_url: &str) -> Result<bool, Status> {
+        if !self.machine.ready(type_url) {
+            return Ok(false);
+        }
+        let Some(subscription) = self.machine.subscription(type_url) else { return Ok(false) };
         let set = self.session.resources(type_url, subscription);
-        let Some(sent) = self.machine.respond(type_url, &set) else { return Ok(()) };
+        let Some(sent) = self.machine.respond(type_url, &set) else { return Ok(false) };
         self.session.sent(type_url, &sent.nonce, sent.resources, sent.bytes);
-        self.out.send(Ok(sent.response)).await.map_err(|_| Status::cancelled("the peer is gone"))
+        let sending = self.out.send(Ok(sent.response)).await;
+        sending.map(|()| true).map_err(|_| Status::cancelled("the peer is gone"))
     }
 }
 

@@ -7,6 +7,7 @@ use meltemi_proto::envoy::config::core::v3::Node;
 use meltemi_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
 };
+use meltemi_proto::type_url;
 
 use super::machine::{Ack, MAX_NAMES, MAX_TYPES, Machine, Nonces, Outcome, Refusal, Sent, names};
 use crate::resource::{Resource, ResourceSet, Subscription, empty_means_all};
@@ -30,6 +31,8 @@ struct Type {
 pub struct DeltaStream {
     types: BTreeMap<Arc<str>, Type>,
     nonces: Nonces,
+    /// Clusters sent before the client asked for endpoints on this stream.
+    warming: BTreeSet<Arc<str>>,
 }
 
 impl Machine for DeltaStream {
@@ -90,6 +93,10 @@ impl Machine for DeltaStream {
         state.fresh.clear();
         state.forced = false;
         state.pending = Some(ack.clone());
+        if type_url == type_url::CLUSTER {
+            let names = changed.iter().map(|resource| resource.name.clone()).collect();
+            warm(self.types.get_mut(type_url::ENDPOINT), &mut self.warming, names);
+        }
         Some(Sent {
             nonce: ack.nonce.clone(),
             resources: changed.len(),
@@ -119,8 +126,12 @@ impl DeltaStream {
             return Err(Refusal::Names(type_url.to_string()));
         }
         let wildcard = subscribe.contains("*") || (subscribe.is_empty() && empty_means_all(&type_url));
-        let has: BTreeMap<Arc<str>, Arc<str>> =
+        let mut has: BTreeMap<Arc<str>, Arc<str>> =
             initial.into_iter().map(|(name, version)| (name.into(), version.into())).collect();
+        if *type_url == *type_url::ENDPOINT {
+            has.retain(|name, _| !self.warming.contains(name));
+            self.warming.clear();
+        }
         // A name whose version the client told is answered only if it changed.
         let fresh = subscribe.iter().filter(|name| name.as_ref() != "*" && !has.contains_key(*name));
         let state = Type {
@@ -133,6 +144,17 @@ impl DeltaStream {
         };
         self.types.insert(type_url.clone(), state);
         Ok(Outcome { type_url, ack: None, answer: true })
+    }
+}
+
+/// Envoy puts a changed cluster in force only once its endpoints came anew ("warming"), and with the delta variant it
+/// does not ask for them. So the client counts as having none for clusters that were just sent.
+fn warm(endpoints: Option<&mut Type>, later: &mut BTreeSet<Arc<str>>, clusters: Vec<Arc<str>>) {
+    let Some(endpoints) = endpoints else { return later.extend(clusters) };
+    for name in clusters {
+        if endpoints.has.remove(&name).is_some() {
+            endpoints.fresh.insert(name);
+        }
     }
 }
 
