@@ -6,27 +6,11 @@
 
 mod mesh;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use meltemi_mesh::{ProxyKind, ProxyView};
+use meltemi_mesh::ProxyView;
 use meltemi_proto::{any, json, type_url};
 use meltemi_translate::{Names, resources};
-use serde::Deserialize;
+use mesh::cases::{self, Case, Proxy};
 use serde_json::{Map, Value};
-
-/// One proxy and the part of its resources that the case is about.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Proxy {
-    kind: String,
-    pod: String,
-    namespace: String,
-    #[serde(default)]
-    istio_extensions: bool,
-    /// Type → what the names of the resources shown contain; empty shows all.
-    show: BTreeMap<String, Vec<String>>,
-}
 
 const TYPES: [(&str, &str); 5] = [
     ("clusters", type_url::CLUSTER),
@@ -38,34 +22,21 @@ const TYPES: [(&str, &str); 5] = [
 
 #[test]
 fn every_case_gives_what_is_written() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases: Vec<_> = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.retain(|path| path.is_dir());
-    cases.sort();
-    assert!(!cases.is_empty());
-    let different: Vec<String> = cases.iter().filter_map(|case| run(&root, case).err()).collect();
+    let different: Vec<String> = cases::all().iter().filter_map(|case| run(case).err()).collect();
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
-fn run(root: &Path, case: &Path) -> Result<(), String> {
-    let read =
-        |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut input = read(&case.join("input.yaml"));
-    if input.starts_with("# with bookinfo") {
-        input = format!("{}\n---\n{input}", read(&root.join("bookinfo.yaml")));
-    }
-    let proxies: BTreeMap<String, Proxy> = yaml_serde::from_str(&read(&case.join("proxies.yaml"))).unwrap();
-    let snapshot = mesh::world(&input).snapshot();
+fn run(case: &Case) -> Result<(), String> {
+    let snapshot = mesh::world(&case.input).snapshot();
     let mut all = Ok(());
-    for (name, proxy) in &proxies {
-        let kind = if proxy.kind == "router" { ProxyKind::Router } else { ProxyKind::Sidecar };
-        let mut identity = mesh::identity(&snapshot, kind, &proxy.namespace, &proxy.pod);
+    for (name, proxy) in &case.proxies {
+        let mut identity = proxy.identity(&snapshot);
         if proxy.istio_extensions {
             identity.extensions = mesh::ISTIO_EXTENSIONS.map(str::to_owned).into();
         }
         let view = ProxyView::of(&snapshot, &identity);
         let actual = yaml_serde::to_string(&shown(&snapshot, &view, proxy)).unwrap();
-        let path = case.join(format!("{name}.expected.yaml"));
+        let path = case.folder.join(format!("{name}.expected.yaml"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, &actual).unwrap();
         }

@@ -1,6 +1,8 @@
 //! Meshes for tests: YAML in, snapshot and views out.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod cases;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
