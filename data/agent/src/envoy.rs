@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
-use meltemi_proto::envoy::config::core::v3::Extension;
+use meltemi_proto::envoy::config::bootstrap::v3::{Bootstrap, ClusterManager};
 use meltemi_proto::envoy::config::core::v3::address::Address;
 use meltemi_proto::envoy::config::core::v3::socket_address::PortSpecifier;
+use meltemi_proto::envoy::config::core::v3::socket_option::{SocketState, Value as OptionValue};
+use meltemi_proto::envoy::config::core::v3::{BindConfig, Extension, SocketOption};
 use meltemi_proto::json::{Style, to_json_as};
 use meltemi_proto::ports;
 use tokio::process::{Child, Command};
@@ -68,16 +69,19 @@ impl Starter for Envoy {
 
     async fn start(
         &self,
-        bootstrap: Bootstrap,
+        mut bootstrap: Bootstrap,
         options: StartOptions,
     ) -> Result<Arc<dyn DataPlane>, Failure> {
+        if let Some(mark) = options.bypass_mark {
+            bootstrap.cluster_manager = Some(marked(mark));
+        }
         let admin = Admin { port: admin_port(&bootstrap) };
         let json = to_json_as(&bootstrap, Style { proto_names: true })?;
         let path = options.config_dir.join("envoy-rev.json");
         tokio::fs::create_dir_all(&options.config_dir).await?;
         tokio::fs::write(&path, serde_json::to_vec_pretty(&json)?).await?;
         let child = self.command(&path, &options).spawn().map_err(|error| {
-            format!("{}: {error}; set MELTEMI_ENVOY to the path of an Envoy binary", self.program.display())
+            format!("{}: {error}; set MELTEMI_ENVOY to the path of an Envoy binary (`meltemi up --envoy PATH`; `make envoy` brings one)", self.program.display())
         })?;
         info!(pid = child.id(), program = %self.program.display(), "Envoy is started");
         let (ended, why) = watch::channel(None);
@@ -107,6 +111,26 @@ async fn wait(
     };
     let text = status.map_or_else(|error| error.to_string(), |status| format!("Envoy ended: {status}"));
     ended.send_replace(Some(text));
+}
+
+/// Linux's `SOL_SOCKET` and `SO_MARK`.
+const SOL_SOCKET: i64 = 1;
+const SO_MARK: i64 = 36;
+
+/// Marks every upstream connection whose cluster does not bind by itself, as the engine does.
+fn marked(mark: u32) -> ClusterManager {
+    let option = SocketOption {
+        description: "passes traffic capture".into(),
+        level: SOL_SOCKET,
+        name: SO_MARK,
+        state: SocketState::StatePrebind.into(),
+        value: Some(OptionValue::IntValue(mark.into())),
+        ..Default::default()
+    };
+    ClusterManager {
+        upstream_bind_config: Some(BindConfig { socket_options: vec![option], ..Default::default() }),
+        ..Default::default()
+    }
 }
 
 fn admin_port(bootstrap: &Bootstrap) -> u16 {
