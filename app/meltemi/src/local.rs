@@ -1,6 +1,7 @@
 //! The local cluster: what `up` starts, where it keeps its things, and how the other verbs find it.
 
 pub mod daemon;
+pub mod data_plane;
 pub mod demo;
 pub mod images;
 pub mod place;

@@ -27,8 +27,8 @@ use crate::verbs::up;
 
 /// The API server's port on the address of the `kubernetes` service, which the node holds itself.
 const SERVICE_PORT: u16 = 443;
-/// The ingress gateway's port for plain HTTP.
-const HTTP_PORT: &str = "80";
+/// The ingress gateway's port for plain HTTP: by name in the demo profile, else by number.
+const HTTP_PORTS: [&str; 2] = ["http", "80"];
 /// How long containers may take to end when the cluster stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the demo's pods and page may take.
@@ -79,7 +79,7 @@ async fn serve(daemon: Daemon, args: up::Args, place: Place) -> anyhow::Result<(
     let (server, address) = api_server(&daemon, &args, &place).await?;
     say.report(Report::Progress(format!("✔ API server at {address}")));
     let client = Client::new(server.local_service(), "default");
-    let images = Arc::new(images::BuiltIn::new(&args.images)?);
+    let images = Arc::new(images::BuiltIn::new(&args.images, args.proxies()?)?);
     let cluster = Cluster::start(ClusterOptions {
         client: client.clone(),
         apiserver: Arc::new(server.clone()),
@@ -220,7 +220,8 @@ async fn addresses(
     if !has_gateway {
         return Ok(());
     }
-    let Some(local) = cluster.forward_of("istio-system", "istio-ingressgateway", HTTP_PORT).await else {
+    let port = HTTP_PORTS[usize::from(args.profile != "demo")];
+    let Some(local) = cluster.forward_of("istio-system", "istio-ingressgateway", port).await else {
         return Ok(());
     };
     summary.urls.insert("ingressgateway".into(), format!("http://{local}"));

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use meltemi_node::images::{Image, Images};
 
+use super::data_plane::Proxies;
+
 /// Our own binary, as containers see it.
 const BINARY: &str = "/usr/local/bin/meltemi";
+/// The image of sidecars and gateways.
+const PROXY: &str = "proxyv2";
 /// Programs that stand in every sample container, for `kubectl exec`.
 const PILOT_AGENT: &[&str] = &["pilot-agent", "istio-iptables"];
 
@@ -13,14 +17,16 @@ const PILOT_AGENT: &[&str] = &["pilot-agent", "istio-iptables"];
 #[derive(Debug, Default)]
 pub struct BuiltIn {
     mapped: BTreeMap<String, Vec<String>>,
+    proxies: Proxies,
 }
 
 impl BuiltIn {
-    /// The built-in images, and `NAME=COMMAND ARG…` mappings to programs of this machine.
+    /// The built-in images, of which the mesh's proxies run what is said here, and `NAME=COMMAND ARG…` mappings to
+    /// programs of this machine.
     ///
     /// # Errors
     /// When a mapping has no `=` or no command.
-    pub fn new(mappings: &[String]) -> anyhow::Result<Self> {
+    pub fn new(mappings: &[String], proxies: Proxies) -> anyhow::Result<Self> {
         let mut mapped = BTreeMap::new();
         for mapping in mappings {
             let (name, command) = mapping.split_once('=').ok_or_else(|| {
@@ -32,7 +38,7 @@ impl BuiltIn {
             anyhow::ensure!(!command.is_empty(), "--image {mapping:?}: the command is missing");
             mapped.insert(name_of(name).to_owned(), command);
         }
-        Ok(Self { mapped })
+        Ok(Self { mapped, proxies })
     }
 }
 
@@ -42,7 +48,10 @@ impl Images for BuiltIn {
         if let Some(command) = self.mapped.get(name) {
             return Some(Image { entrypoint: command.clone(), ..Image::default() });
         }
-        mesh_image(name).or_else(|| sample_image(image))
+        match mesh_image(name) {
+            Some(proxy) if name == PROXY => Some(self.proxies.equip(proxy)),
+            found => found.or_else(|| sample_image(image)),
+        }
     }
 
     fn cure(&self, image: &str) -> String {
@@ -56,7 +65,7 @@ impl Images for BuiltIn {
 /// The mesh's own images, of any registry and tag.
 fn mesh_image(name: &str) -> Option<Image> {
     let (role, applets) = match name {
-        "proxyv2" => ("pilot-agent", PILOT_AGENT),
+        PROXY => ("pilot-agent", PILOT_AGENT),
         "pilot" => ("pilot-discovery", &["pilot-discovery"][..]),
         _ => return None,
     };
@@ -113,9 +122,15 @@ mod tests {
 
     #[test]
     fn users_map_images_to_commands() {
-        let images = BuiltIn::new(&["redis=/usr/bin/redis-server --port 6379".into()]).unwrap();
+        let images =
+            BuiltIn::new(&["redis=/usr/bin/redis-server --port 6379".into()], Proxies::default()).unwrap();
         let image = images.resolve("docker.io/library/redis:7").unwrap();
         assert_eq!(image.entrypoint, ["/usr/bin/redis-server", "--port", "6379"]);
-        assert!(BuiltIn::new(&["redis".into()]).unwrap_err().to_string().contains("NAME=COMMAND"));
+        assert!(
+            BuiltIn::new(&["redis".into()], Proxies::default())
+                .unwrap_err()
+                .to_string()
+                .contains("NAME=COMMAND")
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use meltemi_node::launch::{self, LaunchOptions, Outcome, Report};
 use owo_colors::{OwoColorize as _, Stream};
 
+use crate::local::data_plane::{DataPlane, Proxies};
 use crate::local::place::Place;
 use crate::local::summary::Summary;
 use crate::render::Format;
@@ -14,7 +15,7 @@ use crate::render::Format;
 /// Arguments of `up`. The daemon gets the same.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Examples:\n  meltemi up --demo bookinfo\n  meltemi up --detach -o json --data-dir /tmp/lab\n  meltemi up --profile minimal --image redis='/usr/bin/redis-server --port 6379'"
+    after_help = "Examples:\n  meltemi up --demo bookinfo\n  meltemi up --detach -o json --data-dir /tmp/lab\n  meltemi up --demo bookinfo --data-plane envoy\n  meltemi up --profile minimal --image redis='/usr/bin/redis-server --port 6379'"
 )]
 pub struct Args {
     /// An application to deploy and wait for.
@@ -35,6 +36,12 @@ pub struct Args {
     /// Runs a program of this machine for an image that is not built in (repeatable).
     #[arg(long = "image", value_name = "NAME=COMMAND")]
     pub images: Vec<String>,
+    /// What sidecars and gateways run; a pod's annotation `meltemi.io/data-plane` goes before it.
+    #[arg(long, value_enum, default_value = "meltemi")]
+    pub data_plane: DataPlane,
+    /// The Envoy to run [default: $MELTEMI_ENVOY, .tools/envoy as `make envoy` brings it, or envoy on the path].
+    #[arg(long, value_name = "PATH")]
+    pub envoy: Option<PathBuf>,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Format,
@@ -48,14 +55,23 @@ pub enum Demo {
 }
 
 impl Args {
+    /// What the cluster's proxies run.
+    ///
+    /// # Errors
+    /// When Envoy is wished for and not found.
+    pub fn proxies(&self) -> anyhow::Result<Proxies> {
+        Proxies::new(self.data_plane, self.envoy.as_deref())
+    }
+
     /// The arguments that make [`crate::local::daemon`] the same cluster.
-    fn for_daemon(&self, place: &Place) -> Vec<String> {
+    fn for_daemon(&self, place: &Place, proxies: &Proxies) -> Vec<String> {
         let mut args =
             vec![format!("--data-dir={}", place.root().display()), format!("--profile={}", self.profile)];
         args.push(format!("--api-port={}", self.api_port));
         if let Some(Demo::Bookinfo) = self.demo {
             args.push("--demo=bookinfo".into());
         }
+        args.extend(proxies.arguments());
         args.extend(self.images.iter().map(|image| format!("--image={image}")));
         args
     }
@@ -63,11 +79,12 @@ impl Args {
 
 /// Starts the cluster; in the foreground it ends with the cluster.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    crate::local::images::BuiltIn::new(&args.images)?;
+    let proxies = args.proxies()?;
+    crate::local::images::BuiltIn::new(&args.images, proxies.clone())?;
     let place = Place::new(args.data_dir.as_deref())?;
     let options = LaunchOptions {
         data_dir: place.root().to_owned(),
-        daemon_args: args.for_daemon(&place),
+        daemon_args: args.for_daemon(&place, &proxies),
         detach: args.detach,
     };
     let mut steps = Steps { start: Instant::now(), output: args.output };
