@@ -1,12 +1,22 @@
 //! Bookinfo through the gateway: what the tutorials look for on the page.
 
-use crate::cluster::{eventually, shared};
+use crate::cluster::{Cluster, Plane, eventually, on_both_planes, shared};
 use crate::http;
 use crate::kubectl::{apply, kubectl};
 
-#[test]
-fn the_page_shows_all_three_kinds_of_reviews() {
-    let url = shared().url("productpage");
+on_both_planes!(
+    the_page_shows_all_three_kinds_of_reviews,
+    the_gateway_answers_404_to_what_no_route_takes,
+    subsets_and_headers_route_inside_the_mesh,
+);
+
+fn the_page_shows_all_three_kinds_of_reviews(plane: Plane) {
+    all_kinds_of_reviews(plane.shared());
+}
+
+/// Asks until every version of reviews has been seen, and more.
+pub fn all_kinds_of_reviews(cluster: &Cluster) {
+    let url = cluster.url("productpage");
     let (mut plain, mut black, mut red) = (0, 0, 0);
     for _ in 0..60 {
         let answer = http::get(&url);
@@ -23,14 +33,14 @@ fn the_page_shows_all_three_kinds_of_reviews() {
     assert!(plain > 0 && black > 0 && red > 0, "without stars {plain}, black {black}, red {red}");
 }
 
-#[test]
-fn the_gateway_answers_404_to_what_no_route_takes() {
-    let url = shared().url("productpage").replace("/productpage", "/nothing-here");
+fn the_gateway_answers_404_to_what_no_route_takes(plane: Plane) {
+    let url = plane.shared().url("productpage").replace("/productpage", "/nothing-here");
     let answer = http::get(&url);
     assert_eq!(answer.status, 404);
     assert!(answer.head.to_ascii_lowercase().contains("server: istio-envoy"), "{}", answer.head);
 }
 
+// Envoy itself has none of Istio's metrics.
 #[test]
 fn requests_are_counted_by_both_ends_with_mutual_tls() {
     let cluster = shared();
@@ -81,9 +91,8 @@ fn series(text: &str, labels: &[&str]) -> Result<String, String> {
     })
 }
 
-#[test]
-fn subsets_and_headers_route_inside_the_mesh() {
-    let cluster = shared();
+fn subsets_and_headers_route_inside_the_mesh(plane: Plane) {
+    let cluster = plane.shared();
     let namespace = "e2e-routing";
     kubectl(cluster, &format!("create ns {namespace}"));
     kubectl(cluster, &format!("label ns {namespace} istio-injection=enabled"));

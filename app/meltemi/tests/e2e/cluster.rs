@@ -18,22 +18,71 @@ pub struct Cluster {
     summary: Value,
 }
 
-static SHARED: LazyLock<Cluster> = LazyLock::new(|| {
+/// What carries the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plane {
+    /// Our engine.
+    Meltemi,
+    /// Envoy itself, as `make envoy` brings it.
+    Envoy,
+}
+
+impl Plane {
+    /// The arguments of `up` for Bookinfo on this data plane.
+    pub fn bookinfo(self) -> [&'static str; 4] {
+        let name = match self {
+            Self::Meltemi => "meltemi",
+            Self::Envoy => "envoy",
+        };
+        ["--demo", "bookinfo", "--data-plane", name]
+    }
+
+    /// The cluster with Bookinfo that tests of this data plane share. Use a namespace of your own for what you change.
+    pub fn shared(self) -> &'static Cluster {
+        static MELTEMI: LazyLock<Cluster> = LazyLock::new(|| lasting(Plane::Meltemi));
+        static ENVOY: LazyLock<Cluster> = LazyLock::new(|| lasting(Plane::Envoy));
+        match self {
+            Self::Meltemi => &MELTEMI,
+            Self::Envoy => &ENVOY,
+        }
+    }
+}
+
+fn lasting(plane: Plane) -> Cluster {
     let (give, take) = mpsc::channel();
     // The cluster ends with the thread that started it (parent-death signal), so that thread must outlive every test.
     std::thread::spawn(move || {
-        let _ = give.send(Cluster::start(&["--demo", "bookinfo"]));
+        let _ = give.send(Cluster::start(&plane.bookinfo()));
         loop {
             std::thread::park();
         }
     });
     take.recv().expect("the shared cluster starts")
-});
-
-/// The cluster with Bookinfo that tests share. Use a namespace of your own for what you change.
-pub fn shared() -> &'static Cluster {
-    &SHARED
 }
+
+/// The shared cluster on our own data plane, for tests that are not about traffic.
+pub fn shared() -> &'static Cluster {
+    Plane::Meltemi.shared()
+}
+
+/// Makes a test on each data plane of every scenario, a function of the plane.
+macro_rules! on_both_planes {
+    ($($scenario:ident),+ $(,)?) => {
+        mod on_meltemi {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(crate::cluster::Plane::Meltemi);
+            })+
+        }
+        mod on_envoy {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(crate::cluster::Plane::Envoy);
+            })+
+        }
+    };
+}
+pub(crate) use on_both_planes;
 
 /// Our binary.
 pub fn meltemi() -> Command {
