@@ -1,5 +1,7 @@
 //! Checks a JSON value against a shape and brings it into the one form that serde reads. Collects every error.
 
+mod describe;
+
 use serde_json::{Map, Value};
 
 use crate::Duration;
@@ -101,7 +103,7 @@ impl Checker {
         if self.dialect == Dialect::Kubernetes || !name.contains('_') {
             return None;
         }
-        let camel = camel_case(name);
+        let camel = describe::camel_case(name);
         message.fields.keys().find(|field| field.eq_ignore_ascii_case(&camel)).cloned()
     }
 
@@ -123,7 +125,7 @@ impl Checker {
         for group in &message.oneofs {
             let set: Vec<String> = group
                 .iter()
-                .filter(|name| fields.get(*name).is_some_and(is_set))
+                .filter(|name| fields.get(*name).is_some_and(describe::is_set))
                 .map(|name| format!("`{name}`"))
                 .collect();
             if set.len() > 1 {
@@ -240,19 +242,8 @@ impl Checker {
     }
 
     fn wrong_type(&mut self, shape: &Shape, value: &Value) -> Option<Value> {
-        let (expected, cure) = match shape {
-            Shape::Message(_) | Shape::Map(_) | Shape::Free { .. } => {
-                ("an object", "write `key: value` lines below it")
-            }
-            Shape::List(_) => ("a list", "write `- ` before each element"),
-            Shape::Text => ("a text", "put it in quotes"),
-            Shape::Bool => ("true or false", "write true or false without quotes"),
-            Shape::Integer(_) => ("a whole number", "write it without quotes"),
-            Shape::Number => ("a number", "write it without quotes"),
-            Shape::Enum(_) => ("one of its names", "write the name of the value"),
-            Shape::Duration => ("a duration", "write a number with a unit, such as \"10s\""),
-        };
-        let message = format!("expected {expected}, found {}", describe(value));
+        let (expected, cure) = describe::shape(shape);
+        let message = format!("expected {expected}, found {}", describe::value(value));
         self.error(message, Some(cure.to_owned()));
         None
     }
@@ -262,43 +253,4 @@ impl Checker {
             self.findings.errors.push(FieldError { path: self.path.clone(), message, hint });
         }
     }
-}
-
-/// Whether a member of an exclusive group counts as given: an empty text or list does not, an empty message does.
-fn is_set(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty() && text != "UNSPECIFIED",
-        Value::Array(items) => !items.is_empty(),
-        _ => true,
-    }
-}
-
-/// A value as it is named in an error, without its secrets or its bulk.
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Bool(flag) => format!("the truth value {flag}"),
-        Value::Number(number) => format!("the number {number}"),
-        Value::String(text) if text.chars().count() <= 40 => format!("the text {text:?}"),
-        Value::String(_) => "a long text".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    }
-}
-
-fn camel_case(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    let mut upper = false;
-    for c in name.chars() {
-        if c == '_' {
-            upper = true;
-        } else if upper {
-            out.extend(c.to_uppercase());
-            upper = false;
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }

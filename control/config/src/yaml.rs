@@ -4,6 +4,7 @@
 
 mod build;
 mod emit;
+mod lines;
 mod positions;
 mod scalar;
 

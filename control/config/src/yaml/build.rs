@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value};
 
+use super::lines::Lines;
 use super::positions::{Entry, Place, Positions};
 use super::{Document, MAX_DEPTH, MAX_NODES, scalar};
 
@@ -44,9 +45,7 @@ impl Key {
 }
 
 struct Builder<'t> {
-    text: &'t str,
-    /// First byte of each line.
-    lines: Vec<usize>,
+    lines: Lines<'t>,
     open: Vec<Open>,
     /// JSON pointer of the innermost open value, and its length before each step.
     pointer: String,
@@ -59,10 +58,8 @@ struct Builder<'t> {
 
 /// All documents of a text.
 pub(super) fn documents(text: &str) -> Result<Vec<Document>, Failure> {
-    let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let mut builder = Builder {
-        text,
-        lines,
+        lines: Lines::new(text),
         open: Vec::new(),
         pointer: String::new(),
         anchors: HashMap::new(),
@@ -74,7 +71,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Failure> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
-            (builder.at(mark.line(), mark.col()), format!("this is not YAML: {}", error.info()))
+            (builder.lines.at(mark.line(), mark.col()), format!("this is not YAML: {}", error.info()))
         })?;
         builder.event(event, span)?;
     }
@@ -83,7 +80,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Failure> {
 
 impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Failure> {
-        let place = self.place(&span);
+        let place = self.lines.place(&span);
         match event {
             Event::DocumentEnd => self.end_document(),
             Event::Scalar(text, style, anchor, tag) => {
@@ -271,21 +268,6 @@ impl Builder<'_> {
             ));
         }
         Ok(())
-    }
-
-    fn place(&self, span: &Span) -> Place {
-        let mut place = self.at(span.start.line(), span.start.col());
-        place.end = self.at(span.end.line(), span.end.col()).start.max(place.start);
-        place
-    }
-
-    /// A place from the parser's line (from 1) and column (from 0, in characters).
-    fn at(&self, line: usize, column: usize) -> Place {
-        let from = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
-        let to = self.lines.get(line).copied().unwrap_or(self.text.len());
-        let content = self.text.get(from..to).unwrap_or_default();
-        let start = content.char_indices().nth(column).map_or(to, |(at, _)| from + at);
-        Place { line, column: column + 1, start, end: start }
     }
 }
 
