@@ -141,8 +141,12 @@ impl Cluster {
 
     /// Our CLI against this cluster; it must succeed. Returns its standard output.
     pub fn meltemi(&self, args: &[&str]) -> String {
-        let output = meltemi().args(args).env("KUBECONFIG", self.kubeconfig()).output().expect("meltemi");
-        succeeded(&format!("meltemi {}", args.join(" ")), output)
+        succeeded(&format!("meltemi {}", args.join(" ")), self.output(args))
+    }
+
+    /// Our CLI against this cluster, whatever comes of it.
+    pub fn output(&self, args: &[&str]) -> Output {
+        meltemi().args(args).env("KUBECONFIG", self.kubeconfig()).output().expect("meltemi")
     }
 
     /// Ends `up` as Ctrl-C does and waits for it.
