@@ -4,6 +4,7 @@ mod publish;
 mod sandbox;
 mod tasks;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::events::Recorder;
@@ -23,7 +24,11 @@ use super::volumes::Tokens;
 use crate::net::NODE_IP;
 
 /// How long the end of a pod waits for its services to stop sending it connections.
-const DRAIN: Duration = Duration::from_millis(500);
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long those who watch the endpoints themselves have to stop, after our own services have: a mesh takes a moment to tell all
+/// its proxies.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -197,11 +202,11 @@ impl Worker {
         }
         self.deleting = Some(grace);
         let address: Option<Ipv4Addr> = self.place.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
+        let ready = self.state.containers.iter().any(|c| c.ready);
         let (mut serving, sender) = (self.node.serving.clone(), self.sender.clone());
         tokio::spawn(async move {
-            if let Some(address) = address {
-                let forgotten = serving.wait_for(|all| !all.contains(&address));
-                let _ = tokio::time::timeout(DRAIN, forgotten).await;
+            if let Some(address) = address.filter(|_| ready && grace > 0) {
+                forgotten(&mut serving, address).await;
             }
             let _ = sender.send(Message::Event(Event::Deleted(grace)));
         });
@@ -256,6 +261,12 @@ impl Worker {
             slot.abort();
         }
     }
+}
+
+/// Waits until nobody is expected to send new connections to the address.
+async fn forgotten(serving: &mut watch::Receiver<Arc<BTreeSet<Ipv4Addr>>>, address: Ipv4Addr) {
+    let _ = tokio::time::timeout(DRAIN, serving.wait_for(|all| !all.contains(&address))).await;
+    tokio::time::sleep(SETTLE).await;
 }
 
 async fn sleep_until(moment: Option<Timestamp>) {
