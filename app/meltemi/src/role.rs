@@ -13,6 +13,8 @@ pub enum Role {
     Discovery,
     /// `pilot-agent`, or `meltemi proxy|istio-iptables|…`: the proxy with its agent.
     Agent,
+    /// `envoy` or `meltemi envoy`: the engine by itself, on a bootstrap.
+    Engine,
     /// A sample application, by its applet name.
     Sample(String),
 }
@@ -30,6 +32,7 @@ impl Role {
             ("pilot-discovery", _) | (_, "discovery") => Self::Discovery,
             ("pilot-agent" | "istio-iptables", _) => Self::Agent,
             ("istioctl", _) => Self::Cli,
+            ("envoy", _) | (_, "envoy") => Self::Engine,
             (_, verb) if AGENT_VERBS.contains(&verb) => Self::Agent,
             (_, "sample") => Self::Sample(argument(arguments, 2)),
             (name, _) if meltemi_samples::is_applet(name) => Self::Sample(name.to_owned()),
@@ -43,6 +46,7 @@ impl Role {
             Self::Cli => crate::cli::run(arguments),
             Self::Discovery => crate::verbs::discovery::run(arguments),
             Self::Agent => crate::verbs::agent::run(arguments),
+            Self::Engine => crate::verbs::envoy::run(arguments),
             Self::Sample(applet) => {
                 let skip = if argument(&arguments, 1) == "sample" { 3 } else { 1 };
                 let rest = arguments.into_iter().skip(skip);
@@ -77,6 +81,7 @@ mod tests {
     fn then_the_first_argument() {
         assert_eq!(role(&["meltemi", "discovery"]), Role::Discovery);
         assert_eq!(role(&["meltemi", "proxy", "router"]), Role::Agent);
+        assert_eq!(role(&["meltemi", "envoy", "-c", "simple.yaml"]), Role::Engine);
         assert_eq!(role(&["meltemi", "sample", "ratings"]), Role::Sample("ratings".into()));
         assert_eq!(role(&["meltemi", "up"]), Role::Cli);
         assert_eq!(role(&["meltemi"]), Role::Cli);

@@ -5,6 +5,7 @@ pub mod analyze;
 pub mod completion;
 pub mod discovery;
 pub mod down;
+pub mod envoy;
 pub mod install;
 pub mod kube_inject;
 pub mod manifest;
