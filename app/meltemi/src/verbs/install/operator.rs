@@ -152,7 +152,9 @@ impl Operator {
 fn profile_spec(name: &str) -> anyhow::Result<Value> {
     let Some((_, text)) = PROFILES.iter().find(|(known, _)| *known == name) else {
         if name.contains("ambient") {
-            bail!("profile {name:?} needs a node proxy (ztunnel) and its CNI plugin, which are not built yet; choose a profile with sidecars, such as demo");
+            bail!(
+                "profile {name:?} needs a node proxy (ztunnel) and its CNI plugin, which are not built yet; choose a profile with sidecars, such as demo"
+            );
         }
         let known: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
         bail!("there is no profile {name:?}; choose one of {}", known.join(", "));
