@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use meltemi_config::istio::destination_rule::{H2UpgradePolicy, HttpSettings};
 use meltemi_mesh::view::Target;
 use meltemi_mesh::{ProxyView, Snapshot};
 use meltemi_proto::envoy::config::cluster::v3::Cluster;
@@ -31,8 +32,14 @@ fn cluster(snapshot: &Snapshot, view: &ProxyView, port: u16, targets: &[&Target]
         ..Default::default()
     }));
     if let Some(first) = targets.first() {
-        let upstream =
-            protocol::Upstream { protocol: first.port.protocol, settings: None, sni_from_host: false };
+        // An upgrade is between proxies; the application gets what its port speaks.
+        let as_named =
+            HttpSettings { h2_upgrade_policy: H2UpgradePolicy::DoNotUpgrade, ..Default::default() };
+        let upstream = protocol::Upstream {
+            protocol: first.port.protocol,
+            settings: Some(&as_named),
+            sni_from_host: false,
+        };
         if first.port.protocol == meltemi_mesh::Protocol::Auto {
             protocol::follow_client(&mut cluster);
         } else {

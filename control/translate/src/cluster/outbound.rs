@@ -40,6 +40,17 @@ impl<'a> ClusterSpec<'a> {
         self.subset.unwrap_or("")
     }
 
+    /// What is known of the HTTP behind it.
+    pub fn upstream(&self) -> protocol::Upstream<'_> {
+        let tls = self.policy.tls.as_ref();
+        let user_tls = tls.filter(|t| matches!(t.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
+        protocol::Upstream {
+            protocol: self.port.protocol,
+            settings: self.policy.connection_pool.as_ref().and_then(|pool| pool.http.as_ref()),
+            sni_from_host: user_tls.is_some_and(|t| t.sni.is_empty()),
+        }
+    }
+
     fn new(
         view: &ProxyView,
         snapshot: &'a Snapshot,
@@ -105,17 +116,7 @@ fn cluster(
     policy::connections(&mut cluster, pool);
     policy::load_balancer(&mut cluster, spec.policy.load_balancer.as_ref());
     policy::outliers(&mut cluster, spec.policy.outlier_detection.as_ref());
-    let tls = spec.policy.tls.as_ref();
-    let user_tls = tls.filter(|t| matches!(t.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
-    protocol::apply(
-        &mut cluster,
-        snapshot,
-        &protocol::Upstream {
-            protocol: spec.port.protocol,
-            settings: pool.and_then(|p| p.http.as_ref()),
-            sni_from_host: user_tls.is_some_and(|t| t.sni.is_empty()),
-        },
-    );
+    protocol::apply(&mut cluster, snapshot, &spec.upstream());
     upstream_tls::apply(&mut cluster, snapshot, spec, capabilities);
     cluster.filters = super::metadata_filters(capabilities);
     cluster.metadata = Some(metadata(spec));

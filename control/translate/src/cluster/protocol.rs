@@ -62,19 +62,23 @@ fn version(snapshot: &Snapshot, upstream: &Upstream<'_>) -> Option<UpstreamProto
     if upstream.settings.is_some_and(|s| s.use_client_protocol) {
         return Some(follow(streams));
     }
-    if upstream.protocol.is_http2() {
-        return Some(http2(streams));
+    match upstream.protocol {
+        _ if is_http2(snapshot, upstream) => Some(http2(streams)),
+        Protocol::Auto => Some(follow(streams)),
+        _ => None,
     }
+}
+
+/// Does every request go as HTTP/2: because the port speaks it, or by an upgrade?
+pub fn is_http2(snapshot: &Snapshot, upstream: &Upstream<'_>) -> bool {
     let own = upstream.settings.map(|s| s.h2_upgrade_policy).unwrap_or_default();
     let policy = match own {
         H2UpgradePolicy::Default => snapshot.settings.mesh.h2_upgrade_policy,
         own => own,
     };
-    match upstream.protocol {
-        Protocol::Http if policy == H2UpgradePolicy::Upgrade => Some(http2(streams)),
-        Protocol::Auto => Some(follow(streams)),
-        _ => None,
-    }
+    let upgraded = upstream.protocol == Protocol::Http && policy == H2UpgradePolicy::Upgrade;
+    let follows = upstream.settings.is_some_and(|s| s.use_client_protocol);
+    !follows && (upgraded || upstream.protocol.is_http2())
 }
 
 fn http1() -> UpstreamProtocolOptions {

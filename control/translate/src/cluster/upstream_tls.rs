@@ -12,6 +12,7 @@ use meltemi_proto::google::protobuf::Struct;
 use tls_v3::common_tls_context::ValidationContextType;
 
 use super::outbound::ClusterSpec;
+use super::protocol;
 use crate::capabilities::Capabilities;
 use crate::{names, tls, wire};
 
@@ -25,7 +26,7 @@ pub fn apply(cluster: &mut Cluster, snapshot: &Snapshot, spec: &ClusterSpec<'_>,
                 cluster.transport_socket = Some(socket);
             }
             ClientTlsMode::Simple | ClientTlsMode::Mutual => {
-                cluster.transport_socket = Some(user_socket(spec, settings));
+                cluster.transport_socket = Some(user_socket(snapshot, spec, settings));
             }
         },
         None if auto_mtls(snapshot, spec, cluster) => {
@@ -88,8 +89,9 @@ fn mesh_socket(
     let sni =
         sni.unwrap_or_else(|| names::sni(spec.port.number, spec.subset_name(), &spec.service.key.hostname));
     let names = tls::uri_names(identities.iter().map(|name| wire::exact(name)));
+    let offered = alpn(protocol::is_http2(snapshot, &spec.upstream()), spec.port.protocol, capabilities);
     tls::upstream(&tls_v3::UpstreamTlsContext {
-        common_tls_context: Some(tls::mesh_context(&alpn(spec.port.protocol, capabilities), names)),
+        common_tls_context: Some(tls::mesh_context(&offered, names)),
         sni,
         ..Default::default()
     })
@@ -109,13 +111,13 @@ fn identities(snapshot: &Snapshot, spec: &ClusterSpec<'_>) -> BTreeSet<String> {
     all
 }
 
-/// What is offered: with Istio's filter the filter chooses by the request; without it the port's protocol decides.
-fn alpn(protocol: Protocol, capabilities: Capabilities) -> Vec<&'static str> {
+/// What is offered: with Istio's filter the filter chooses by the request; without it the cluster's protocol decides.
+fn alpn(http2: bool, protocol: Protocol, capabilities: Capabilities) -> Vec<&'static str> {
     let mut offered = Vec::new();
     if capabilities.tcp_metadata {
         offered.push(tls::ALPN_PEER_EXCHANGE);
     }
-    if protocol.is_http2() {
+    if http2 {
         offered.extend(if capabilities.alpn { &["istio", "h2"][..] } else { &["istio-h2", "istio", "h2"] });
     } else if protocol.is_http() && !capabilities.alpn {
         offered.extend(["istio-http/1.1", "istio", "http/1.1"]);
@@ -126,11 +128,12 @@ fn alpn(protocol: Protocol, capabilities: Capabilities) -> Vec<&'static str> {
 }
 
 fn user_socket(
+    snapshot: &Snapshot,
     spec: &ClusterSpec<'_>,
     settings: &ClientTlsSettings,
 ) -> meltemi_proto::envoy::config::core::v3::TransportSocket {
     let mut common = tls_v3::CommonTlsContext { ..Default::default() };
-    if spec.port.protocol.is_http2() {
+    if protocol::is_http2(snapshot, &spec.upstream()) {
         common.alpn_protocols = vec!["h2".to_owned()];
     }
     let mut context = tls_v3::CertificateValidationContext {
