@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use meltemi_process::metrics::Counter;
@@ -22,6 +23,9 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::istiod::{Failure, Istiod};
+
+/// Between two attempts to reach the control plane: every proxy is in sync again within 10 s of its return.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Messages in flight in one direction of one stream.
 const QUEUE: usize = 16;
@@ -184,7 +188,7 @@ impl Relay {
 
     /// Tries until there is a connection.
     async fn connect(&self) -> AggregatedDiscoveryServiceClient<tonic::transport::Channel> {
-        let backoff = Backoff::default();
+        let backoff = Backoff { max: LONGEST_WAIT, ..Backoff::default() };
         let mut failures = 0;
         loop {
             match self.istiod.channel().await {
