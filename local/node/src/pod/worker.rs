@@ -1,10 +1,10 @@
 //! The worker of one pod: carries out what the state machine decides, and tells it what happens.
 
+mod leave;
 mod publish;
 mod sandbox;
 mod tasks;
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use nix::sys::signal::Signal;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::events::Recorder;
@@ -22,13 +22,6 @@ use super::state::{Action, Event, Phase, ProbeKind, State, decide};
 use super::status::Place;
 use super::volumes::Tokens;
 use crate::net::NODE_IP;
-
-/// How long the end of a pod waits for its services to stop sending it connections.
-const DRAIN: Duration = Duration::from_secs(2);
-
-/// How long those who watch the endpoints themselves have to stop, after our own services have: a mesh takes a moment to tell all
-/// its proxies.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -206,7 +199,7 @@ impl Worker {
         let (mut serving, sender) = (self.node.serving.clone(), self.sender.clone());
         tokio::spawn(async move {
             if let Some(address) = address.filter(|_| ready && grace > 0) {
-                forgotten(&mut serving, address).await;
+                leave::forgotten(&mut serving, address).await;
             }
             let _ = sender.send(Message::Event(Event::Deleted(grace)));
         });
@@ -261,12 +254,6 @@ impl Worker {
             slot.abort();
         }
     }
-}
-
-/// Waits until nobody is expected to send new connections to the address.
-async fn forgotten(serving: &mut watch::Receiver<Arc<BTreeSet<Ipv4Addr>>>, address: Ipv4Addr) {
-    let _ = tokio::time::timeout(DRAIN, serving.wait_for(|all| !all.contains(&address))).await;
-    tokio::time::sleep(SETTLE).await;
 }
 
 async fn sleep_until(moment: Option<Timestamp>) {
