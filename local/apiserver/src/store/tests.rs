@@ -31,6 +31,28 @@ async fn acknowledged_writes_survive_reopening() {
     assert!(second.watch(&pods(), last).is_none(), "versions from before the restart are gone");
 }
 
+#[test]
+fn a_file_of_another_format_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("objects.redb");
+    let meta = redb::TableDefinition::<'_, &str, &str>::new("meta");
+    let write = |format: &str| {
+        let database = redb::Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(meta).unwrap().insert("format", format).unwrap();
+        transaction.commit().unwrap();
+    };
+    write("99");
+    let refusal = Store::open(dir.path()).err().unwrap().to_string();
+    for part in ["objects.redb", "format 99", "--data-dir"] {
+        assert!(refusal.contains(part), "{part}: {refusal}");
+    }
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = redb::ReadableDatabase::begin_read(&database).unwrap();
+    let format = transaction.open_table(meta).unwrap().get("format").unwrap().unwrap();
+    assert_eq!(format.value(), "99");
+}
+
 #[tokio::test]
 async fn writes_need_the_version_they_were_based_on() {
     let dir = tempfile::tempdir().unwrap();
