@@ -8,3 +8,4 @@ mod http;
 mod kubectl;
 mod lifecycle;
 mod mesh;
+mod survival;
