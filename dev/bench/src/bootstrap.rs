@@ -66,7 +66,7 @@ fn cluster(name: &str, protocol: &str, upstream: SocketAddr) -> String {
     format!(
         r#"  - name: {name}
     type: STATIC
-    connect_timeout: 1s
+    connect_timeout: 10s
     circuit_breakers:
       thresholds:
       - {{ max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }}

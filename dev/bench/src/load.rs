@@ -70,6 +70,7 @@ pub fn run(load: Load, core: usize, port: u16, log: &Path) -> anyhow::Result<Out
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "h2load failed: {text}{}", String::from_utf8_lossy(&output.stderr));
     read(&std::fs::read_to_string(log)?)
+        .with_context(|| format!("{} on {} connections", load.protocol.name(), load.connections))
 }
 
 /// Reads h2load's log: start in µs, status, µs until the end of the answer.
