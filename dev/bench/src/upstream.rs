@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 /// Bytes of every body.
 pub const BODY: usize = 1024;
 
+/// Streams of one connection: no proxy is to meet a limit, least of all with its first burst, which is sent before it knows one.
+const STREAMS: u32 = 100_000;
+
 /// Serves until the process is ended.
 pub fn serve(address: SocketAddr) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -24,7 +27,8 @@ pub fn serve(address: SocketAddr) -> anyhow::Result<()> {
             stream.set_nodelay(true)?;
             tokio::spawn(async move {
                 let answer = service_fn(|_| async { Ok::<_, Infallible>(response()) });
-                let builder = auto::Builder::new(TokioExecutor::new());
+                let mut builder = auto::Builder::new(TokioExecutor::new());
+                builder.http2().max_concurrent_streams(STREAMS);
                 // Whoever leaves in the middle of a connection is none of our business.
                 let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
             });
