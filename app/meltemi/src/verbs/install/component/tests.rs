@@ -68,7 +68,7 @@ fn the_demo_profile_has_what_istioctl_installs() {
         .iter()
         .map(|port| format!("{}:{}", port["port"], port["targetPort"]))
         .collect();
-    assert_eq!(ports, ["15021:15021", "80:8080", "443:8443", "31400:31400", "15443:15443"]);
+    assert_eq!(ports, ["15021:15021", "8080:8080", "80:8080", "443:8443", "31400:31400", "15443:15443"]);
     assert_eq!(find(&demo, "Service", "istio-egressgateway")["spec"]["type"], "ClusterIP");
 }
 
