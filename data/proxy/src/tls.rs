@@ -2,8 +2,8 @@
 //! peers by chain and subject alternative name.
 
 pub mod client;
-pub mod downstream;
 pub mod info;
+pub mod maybe;
 pub mod secret;
 pub mod server;
 pub mod validate;

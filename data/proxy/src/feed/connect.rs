@@ -12,9 +12,10 @@ use tonic::metadata::{MetadataKey, MetadataMap};
 
 use crate::base::slot::Slot;
 use crate::tls::client::TlsOverrides;
+use crate::tls::maybe::Upstream;
 use crate::upstream::Cluster;
 use crate::upstream::balance::Pick;
-use crate::upstream::connect::{ConnGuard, Io, connect};
+use crate::upstream::connect::{ConnGuard, connect};
 
 /// Opens connections to a cluster's hosts.
 pub struct ClusterConnector {
@@ -64,7 +65,7 @@ impl Connector for ClusterConnector {
 
 /// A connection that counts as the cluster's while it is open.
 struct Counted {
-    io: Io,
+    io: Upstream,
     _guard: ConnGuard,
 }
 

@@ -19,7 +19,7 @@ use crate::net::stream::{Rewound, Stream};
 use crate::tcp::{Terminal, proxy};
 use crate::telemetry::info::unique_number;
 use crate::telemetry::{ConnectionInfo, Flags, LogContext, RequestInfo};
-use crate::tls::downstream::Downstream;
+use crate::tls::maybe::Downstream;
 use crate::upstream::pool::Pools;
 
 /// What a worker's connections share.

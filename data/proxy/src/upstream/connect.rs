@@ -2,24 +2,20 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::breaker::Permit;
 use super::transport::Transport;
 use super::{Cluster, Host};
 use crate::base::address::Address;
 use crate::net::socket::dial;
-use crate::net::stream::Stream;
 use crate::telemetry::TlsInfo;
 use crate::telemetry::stats::tables::ClusterStats;
 pub use crate::tls::client::TlsOverrides;
+use crate::tls::maybe::Upstream;
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +45,7 @@ impl fmt::Display for ConnectError {
 #[derive(Debug)]
 pub struct Connected {
     /// Its bytes.
-    pub io: Io,
+    pub io: Upstream,
     /// What is known of it.
     pub info: Arc<ConnInfo>,
     /// Counts it until dropped.
@@ -65,15 +61,6 @@ pub struct ConnInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// How long it took to open.
     pub took: std::time::Duration,
-}
-
-/// Plain or encrypted bytes.
-#[derive(Debug)]
-pub enum Io {
-    /// In the clear.
-    Raw(Stream),
-    /// In TLS.
-    Tls(Box<TlsStream<Stream>>),
 }
 
 /// Opens a connection within the cluster's connect time-out.
@@ -107,20 +94,20 @@ pub async fn connect(
     }
 }
 
-type Opened = (Io, Option<Address>, Option<Arc<TlsInfo>>);
+type Opened = (Upstream, Option<Address>, Option<Arc<TlsInfo>>);
 
 async fn open(cluster: &Cluster, host: &Host, overrides: &TlsOverrides) -> Result<Opened, ConnectError> {
     let stream =
         dial(&host.address, &cluster.dial).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
     let local = stream.local_addr().map(Address::Ip);
     match cluster.transports.get(host.transport) {
-        Transport::Raw => Ok((Io::Raw(stream), local, None)),
+        Transport::Raw => Ok((Upstream::Raw(stream), local, None)),
         Transport::Tls(context) => {
             let handshake = context.connect(stream, &host.hostname, overrides).await;
             match handshake {
                 Ok((stream, info)) => {
                     cluster.stats.ssl_handshake().inc();
-                    Ok((Io::Tls(Box::new(stream)), local, Some(Arc::new(info))))
+                    Ok((Upstream::Tls(Box::new(stream)), local, Some(Arc::new(info))))
                 }
                 Err(error) => {
                     cluster.stats.ssl_connection_error().inc();
@@ -162,52 +149,5 @@ impl Drop for ConnGuard {
         self.stats.upstream_cx_destroy().inc();
         self.stats.upstream_cx_length_ms().record_duration(self.since.elapsed());
         self.host.state.active_connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-macro_rules! each_io {
-    ($self:ident, $io:ident => $call:expr) => {
-        match $self.get_mut() {
-            Self::Raw($io) => $call,
-            Self::Tls(boxed) => {
-                let $io = boxed.as_mut();
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each_io!(self, io => Pin::new(io).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        each_io!(self, io => Pin::new(io).poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each_io!(self, io => Pin::new(io).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each_io!(self, io => Pin::new(io).poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        each_io!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Raw(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
     }
 }

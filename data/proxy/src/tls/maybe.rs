@@ -1,22 +1,28 @@
-//! A client's connection after inspection, in the clear or in TLS.
+//! A connection in the clear or in TLS, on either side of the proxy.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
 use crate::net::stream::{Rewound, Stream};
 
-/// What a filter chain serves.
+/// A plain stream, or one that TLS wraps. The TLS state is large and boxed, so that plain connections stay small.
 #[derive(Debug)]
-pub enum Downstream {
+pub enum MaybeTls<P, T> {
     /// In the clear.
-    Raw(Rewound<Stream>),
+    Raw(P),
     /// In TLS.
-    Tls(Box<TlsStream<Rewound<Stream>>>),
+    Tls(Box<T>),
 }
+
+/// A client's connection after inspection: what a filter chain serves.
+pub type Downstream = MaybeTls<Rewound<Stream>, server::TlsStream<Rewound<Stream>>>;
+
+/// A connection to a host.
+pub type Upstream = MaybeTls<Stream, client::TlsStream<Stream>>;
 
 macro_rules! each {
     ($self:ident, $io:ident => $call:expr) => {
@@ -30,13 +36,21 @@ macro_rules! each {
     };
 }
 
-impl AsyncRead for Downstream {
+impl<P, T> AsyncRead for MaybeTls<P, T>
+where
+    P: AsyncRead + Unpin,
+    T: AsyncRead + Unpin,
+{
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         each!(self, io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Downstream {
+impl<P, T> AsyncWrite for MaybeTls<P, T>
+where
+    P: AsyncWrite + Unpin,
+    T: AsyncWrite + Unpin,
+{
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         each!(self, io => Pin::new(io).poll_write(cx, buf))
     }
