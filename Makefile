@@ -52,9 +52,12 @@ packages: build-packages
 build-packages:
 	@$(call install,$(BUILD_PACKAGES))
 
-# Installs those of the packages that are missing; asks the package server only then.
+# Installs those of the packages that are missing; asks the package server only then. A removed package that left its configuration
+# behind is missing too, though `dpkg -s` succeeds for it.
 define install
-missing=(); for package in $(1); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
+missing=(); for package in $(1); do \
+  [ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null || true)" = installed ] || missing+=("$$package"); \
+done; \
 if [ $${#missing[@]} -gt 0 ]; then \
   echo "installing $${missing[*]}"; \
   $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
