@@ -97,6 +97,15 @@ pub struct Outcome {
 }
 
 impl Failure {
+    /// Whether there was no host that could be reached, so that nothing of the request was sent.
+    pub fn is_undelivered(&self) -> bool {
+        match self {
+            Self::NoHealthyUpstream => true,
+            Self::Connect(error) => *error != ConnectError::Overflow,
+            _ => false,
+        }
+    }
+
     /// The row of the table.
     pub fn outcome(&self) -> Outcome {
         use StatusCode as S;

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod compile;
 pub mod connect;
 pub mod endpoints;
+pub mod hold;
 pub mod host;
 pub mod pool;
 pub mod resolve;

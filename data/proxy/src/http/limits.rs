@@ -123,7 +123,7 @@ impl Exchange {
         };
         tokio::select! {
             biased;
-            answer = self.attempts(plan, retry, route) => answer,
+            answer = self.attempts(plan, retry, limits, route) => answer,
             () = response_timeout => {
                 plan.cluster.stats.upstream_rq_timeout().inc();
                 Err(Failure::ResponseTimeout)

@@ -172,8 +172,7 @@ impl RetryPolicy {
         if limited {
             return self.on.has(RetryOn::ENVOY_RATELIMITED);
         }
-        // A connection failure one hop further: the proxy beside the application could not reach it.
-        if code == 503 && headers.contains_key(NOT_DELIVERED) {
+        if is_not_delivered(status, headers) {
             return self.after_break(Broken::Connect);
         }
         (status.is_server_error() && self.on.has(RetryOn::SERVER_ERROR))
@@ -209,6 +208,11 @@ impl RetryPolicy {
         let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX).max(1);
         Duration::from_millis(random % millis)
     }
+}
+
+/// Whether a response tells of a connection failure one hop further: the proxy beside the application could not reach it.
+pub fn is_not_delivered(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE && headers.contains_key(NOT_DELIVERED)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use meltemi_proto::envoy::config::core::v3 as core;
 use super::balance::{Balance, Pick, Picker};
 use super::breaker::Breakers;
 use super::endpoints::Assignment;
+use super::hold::Hold;
 use super::host::{Health, Host, HostSet, carry_over};
 use super::resolve::DnsTarget;
 use super::transport::{Transport, Transports};
@@ -124,6 +125,8 @@ pub struct Cluster {
     pub dial: DialOptions,
     /// Limits by routing priority (default, high).
     pub breakers: [Breakers; 2],
+    /// Requests that wait for its only hosts to come back.
+    pub hold: Hold,
     /// Transport sockets.
     pub transports: Transports,
     /// HTTP options.

@@ -21,6 +21,7 @@ use super::balance::{Balance, Policy};
 use super::breaker::Breakers;
 use super::cluster::{Cluster, Discovery, next_uid};
 use super::endpoints::Assignment;
+use super::hold::Hold;
 use super::resolve::{DnsTarget, Family};
 use super::transport::Transports;
 use crate::base::duration::{duration, optional, u32_or};
@@ -82,6 +83,7 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
         buffer_limit: u32_or(&proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT) as usize,
         dial: dial(proto, deps)?,
         breakers: breakers(proto),
+        hold: Hold::default(),
         transports: Transports::compile(proto, &deps.secrets)?,
         http: http::compile(proto)?,
         metadata: proto.metadata.clone(),
