@@ -1,6 +1,5 @@
 //! One try to get a response from one host.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -103,7 +102,8 @@ impl Plan {
         match lease.send(request).await {
             Ok(response) => Ok(Answer { response, lease, active, host }),
             Err(failure) => {
-                let stale = lease.is_reused() && (failure.unsent || self.is_safe_to_repeat(&failure));
+                let stale = lease.is_reused()
+                    && (failure.unsent || failure.is_left_out() || self.is_safe_to_repeat(&failure));
                 if stale {
                     self.record.state.borrow_mut().may_have_arrived = arrived_before;
                 }
@@ -125,9 +125,10 @@ impl Plan {
             return Failure::DownstreamGone;
         }
         let error = &failure.error;
-        if let Some(h2) = error.source().and_then(|s| s.downcast_ref::<h2::Error>()) {
+        if let Some(h2) = failure.http2() {
             return match h2.reason() {
                 Some(h2::Reason::REFUSED_STREAM) => Failure::UpstreamRefused,
+                _ if failure.is_left_out() => Failure::UpstreamRefused,
                 _ if h2.is_io() || h2.is_go_away() => Failure::UpstreamTerminated,
                 _ if h2.is_remote() => Failure::UpstreamReset,
                 _ => Failure::UpstreamProtocol,
