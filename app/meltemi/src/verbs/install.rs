@@ -67,7 +67,11 @@ impl What {
     pub fn operator(&self) -> anyhow::Result<Operator> {
         let request =
             Request { files: self.files.clone(), sets: self.sets.clone(), revision: self.revision.clone() };
-        Operator::load(&request)
+        let operator = Operator::load(&request)?;
+        for warning in operator.warnings() {
+            eprintln!("! {warning}");
+        }
+        Ok(operator)
     }
 }
 

@@ -7,6 +7,8 @@ use super::operator::Operator;
 use super::template::{Chart, Release};
 use super::values;
 
+pub mod kubernetes;
+
 /// A part that is installed and reported as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {
@@ -70,15 +72,23 @@ pub fn render(operator: &Operator) -> anyhow::Result<Vec<Rendered>> {
     let mut rendered = Vec::new();
     let enabled = |path: &str| operator.spec().pointer(path).and_then(Value::as_bool).unwrap_or(false);
     if enabled("/components/base/enabled") {
-        let mut objects = chart(&BASE, "istio-base", operator, &user)?;
+        let mut objects = chart(&BASE, "istio-base", operator.namespace(), &user)?;
+        let k8s = operator.spec().pointer("/components/base/k8s");
+        kubernetes::apply(k8s, "spec.components.base.k8s", &mut objects)?;
         // The namespace comes first; CRDs follow, so that everything else may be of their kinds.
         let mut crds = meltemi_config::crd::all();
         crds.append(&mut objects);
         rendered.push(finish(Component::Base, crds, operator));
     }
     if enabled("/components/pilot/enabled") {
-        let values = istiod_values(operator, &user);
-        let objects = chart(&ISTIOD, "istio", operator, &values)?;
+        let settings = operator.spec().pointer("/components/pilot");
+        let values = istiod_values(settings, &user);
+        let mut objects = chart(&ISTIOD, "istio", operator.namespace(), &values)?;
+        kubernetes::apply(
+            settings.and_then(|set| set.get("k8s")),
+            "spec.components.pilot.k8s",
+            &mut objects,
+        )?;
         rendered.push(finish(Component::Pilot, objects, operator));
     }
     for (component, list) in
@@ -92,22 +102,44 @@ pub fn render(operator: &Operator) -> anyhow::Result<Vec<Rendered>> {
     Ok(rendered)
 }
 
-fn chart(chart: &Chart, release: &str, operator: &Operator, user: &Value) -> anyhow::Result<Vec<Value>> {
+fn chart(chart: &Chart, release: &str, namespace: &str, user: &Value) -> anyhow::Result<Vec<Value>> {
     let mut values = super::operator::first(chart.values)?;
     values::merge(&mut values, user.clone());
-    let namespace = operator.namespace();
     Ok(chart.render(&Release { name: release, namespace }, &values)?)
 }
 
 /// The istiod chart's values stand at its top; operators and old users write them below `pilot`.
-fn istiod_values(operator: &Operator, user: &Value) -> Value {
+fn istiod_values(settings: Option<&Value>, user: &Value) -> Value {
     let mut values = user.clone();
     if let Some(pilot) = user.get("pilot") {
         values::merge(&mut values, pilot.clone());
     }
-    let k8s = operator.spec().pointer("/components/pilot/k8s");
-    values::merge(&mut values, kubernetes_settings(k8s));
+    if let Some(settings) = settings {
+        values::merge(&mut values, kubernetes::chart_values(settings.get("k8s")));
+        images(settings, &mut values);
+    }
     values
+}
+
+/// A component's own hub and tag go before those of the whole installation.
+fn images(component: &Value, values: &mut Value) {
+    for key in ["hub", "tag"] {
+        match component.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => values["global"][key] = json!(text),
+            Some(Value::Number(number)) => values["global"][key] = json!(number.to_string()),
+            _ => {}
+        }
+    }
+}
+
+/// A gateway's proxy comes from the injector, which is told of another image by annotation.
+fn proxy_image(gateway: &Value, values: &mut Value) {
+    if ["hub", "tag"].iter().any(|key| gateway.get(key).is_some()) {
+        images(gateway, values);
+        let text = |key: &str| values["global"][key].as_str().unwrap_or_default().to_owned();
+        let image = format!("{}/proxyv2:{}", text("hub"), text("tag"));
+        values["podAnnotations"]["sidecar.istio.io/proxyImage"] = json!(image);
+    }
 }
 
 fn gateways(operator: &Operator, user: &Value, list: &str) -> anyhow::Result<Vec<Value>> {
@@ -115,7 +147,7 @@ fn gateways(operator: &Operator, user: &Value, list: &str) -> anyhow::Result<Vec
     let kind = if egress { "istio-egressgateway" } else { "istio-ingressgateway" };
     let declared = operator.spec().pointer(&format!("/components/{list}")).and_then(Value::as_array);
     let mut objects = Vec::new();
-    for gateway in declared.into_iter().flatten() {
+    for (index, gateway) in declared.into_iter().flatten().enumerate() {
         if !gateway.get("enabled").and_then(Value::as_bool).unwrap_or(false) {
             continue;
         }
@@ -128,9 +160,14 @@ fn gateways(operator: &Operator, user: &Value, list: &str) -> anyhow::Result<Vec
         if let Some(labels) = gateway.get("label").filter(|labels| labels.is_object()) {
             values::merge(&mut values, json!({"labels": labels}));
         }
-        values::merge(&mut values, kubernetes_settings(gateway.get("k8s")));
+        let k8s = gateway.get("k8s");
+        values::merge(&mut values, kubernetes::chart_values(k8s));
+        proxy_image(gateway, &mut values);
         values["name"] = json!(name);
-        objects.extend(chart(&GATEWAY, name, operator, &values)?);
+        let namespace = gateway.get("namespace").and_then(Value::as_str).unwrap_or(operator.namespace());
+        let mut rendered = chart(&GATEWAY, name, namespace, &values)?;
+        kubernetes::apply(k8s, &format!("spec.components.{list}[{index}].k8s"), &mut rendered)?;
+        objects.append(&mut rendered);
     }
     Ok(objects)
 }
@@ -143,41 +180,6 @@ fn gateway_defaults(kind: &str, egress: bool) -> Value {
             {"port": 80, "targetPort": 8080, "name": "http2", "protocol": "TCP"},
             {"port": 443, "targetPort": 8443, "name": "https", "protocol": "TCP"},
         ]);
-    }
-    values
-}
-
-/// `components.*.k8s` as chart values.
-fn kubernetes_settings(k8s: Option<&Value>) -> Value {
-    let mut values = json!({});
-    let Some(k8s) = k8s else { return values };
-    for key in [
-        "resources",
-        "replicaCount",
-        "nodeSelector",
-        "tolerations",
-        "affinity",
-        "podAnnotations",
-        "serviceAnnotations",
-    ] {
-        if let Some(value) = k8s.get(key) {
-            values[key] = value.clone();
-        }
-    }
-    for (from, to) in [
-        ("/service/type", "type"),
-        ("/service/ports", "ports"),
-        ("/hpaSpec/minReplicas", "autoscaleMin"),
-        ("/hpaSpec/maxReplicas", "autoscaleMax"),
-    ] {
-        if let Some(value) = k8s.pointer(from) {
-            values[to] = value.clone();
-        }
-    }
-    for variable in k8s.get("env").and_then(Value::as_array).into_iter().flatten() {
-        if let (Some(name), Some(value)) = (variable["name"].as_str(), variable.get("value")) {
-            values["env"][name] = value.clone();
-        }
     }
     values
 }

@@ -3,31 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use meltemi_config::mesh_config::MeshConfig;
 use serde_json::{Value, json};
 
 use super::charts::{PROFILE_VALUES, PROFILES};
 use super::values;
 
+mod check;
+
 /// An IstioOperator whose spec is complete: profile, files and flags are merged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operator {
     spec: Value,
+    warnings: Vec<String>,
 }
-
-/// Fields of the spec that we read, besides the ones below them.
-const KNOWN: &[&str] = &[
-    "profile",
-    "hub",
-    "tag",
-    "revision",
-    "namespace",
-    "components",
-    "meshConfig",
-    "values",
-    "unvalidatedValues",
-    "installPackagePath",
-    "compatibilityVersion",
-];
 
 /// What was given on the command line.
 #[derive(Debug, Clone, Default)]
@@ -61,13 +50,22 @@ impl Operator {
 
     /// Lays a spec over its profile.
     fn from_spec(mut asked: Value) -> anyhow::Result<Self> {
-        check(&asked)?;
+        let problems = check::check(&asked);
+        if !problems.is_empty() {
+            bail!("the IstioOperator cannot be installed as it stands:\n  {}", problems.join("\n  "));
+        }
         Self::texts(&mut asked);
+        let warnings = mesh_warnings(asked.get("meshConfig"))?;
         let profile = asked.get("profile").and_then(Value::as_str).unwrap_or("default");
         let mut spec = profile_spec(profile)?;
         merge_spec(&mut spec, asked);
         spec["profile"] = json!(spec["profile"].as_str().unwrap_or("default"));
-        Ok(Self { spec })
+        Ok(Self { spec, warnings })
+    }
+
+    /// What the user asked for that will not be, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// A profile as it is.
@@ -75,7 +73,7 @@ impl Operator {
     /// # Errors
     /// When there is no such profile.
     pub fn profile(name: &str) -> anyhow::Result<Self> {
-        Ok(Self { spec: profile_spec(name)? })
+        Ok(Self { spec: profile_spec(name)?, warnings: Vec::new() })
     }
 
     /// The whole document.
@@ -187,19 +185,13 @@ fn read_file(path: &Path) -> anyhow::Result<Value> {
     Ok(spec)
 }
 
-/// Names fields that nobody reads, so that a typo does not go unseen.
-fn check(spec: &Value) -> anyhow::Result<()> {
-    let Some(fields) = spec.as_object() else { bail!("the spec of an IstioOperator is a map") };
-    for field in fields.keys() {
-        if !KNOWN.contains(&field.as_str()) {
-            let hint = meltemi_config::suggest::nearest(field, KNOWN).map_or_else(
-                || format!("known are {}", KNOWN.join(", ")),
-                |near| format!("did you mean {near:?}?"),
-            );
-            bail!("spec.{field}: unknown field; {hint}");
-        }
-    }
-    Ok(())
+/// Unknown fields of `meshConfig`, and those that have no effect.
+fn mesh_warnings(mesh: Option<&Value>) -> anyhow::Result<Vec<String>> {
+    let Some(mesh) = mesh else { return Ok(Vec::new()) };
+    let loaded = MeshConfig::load(&mesh.to_string()).context("spec.meshConfig")?;
+    let odd = loaded.warnings.iter().map(|warning| format!("spec.meshConfig.{warning}"));
+    let idle = meltemi_config::unsupported::mesh(&loaded.config);
+    Ok(odd.chain(idle.iter().map(|finding| format!("spec.meshConfig.{finding}"))).collect())
 }
 
 /// Merges specs. Gateways are told apart by their names, other lists are replaced.
@@ -274,6 +266,9 @@ mod tests {
         assert!(load(&["profile=ambient"]).unwrap_err().to_string().contains("not built yet"));
         assert!(load(&["profile=dmeo"]).unwrap_err().to_string().contains("default, demo, empty"));
         assert!(load(&["porfile=demo"]).unwrap_err().to_string().contains("did you mean \"profile\"?"));
+        assert!(load(&["meshConfig.rootNamespace.x=1"]).unwrap_err().to_string().contains("spec.meshConfig"));
+        let warnings = load(&["meshConfig.accessLogFil=/dev/stdout"]).expect("no error").warnings().join(" ");
+        assert!(warnings.contains("spec.meshConfig.accessLogFil"), "{warnings}");
         assert!(load(&["profile"]).unwrap_err().to_string().contains("path=value"));
     }
 }

@@ -190,3 +190,18 @@ fn every_branch_renders() {
     assert!(meltemi_inject::InjectorConfig::parse(injector["config"].as_str().expect("a text")).is_ok());
     assert!(meltemi_inject::Values::parse(injector["values"].as_str().expect("a text")).is_ok());
 }
+
+#[test]
+fn a_gateway_has_its_own_namespace_image_and_settings() {
+    let file = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  profile: empty\n  hub: h\n  components:\n    ingressGateways:\n    - {name: edge, namespace: edge, enabled: true, tag: 7, label: {istio: edge}, k8s: {podAnnotations: {a: b}}}\n";
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("op.yaml");
+    std::fs::write(&path, file).expect("written");
+    let operator = Operator::load(&Request { files: vec![path], ..Request::default() }).expect("an operator");
+    let rendered = render(&operator).expect("renders");
+    let deployment = find(&rendered, "Deployment", "edge");
+    assert_eq!(deployment["metadata"]["namespace"], "edge");
+    let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["sidecar.istio.io/proxyImage"], "h/proxyv2:7");
+    assert_eq!(annotations["a"], "b");
+}
