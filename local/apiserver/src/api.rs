@@ -158,7 +158,8 @@ async fn resource(
         return Err(rbac::refusal(&user, &wanted));
     }
     let resource = core.registry.load().find(&path.group, &path.version, &path.plural).cloned();
-    let resource = resource.ok_or_else(ApiError::no_such_path)?;
+    let resource =
+        resource.ok_or_else(|| crate::registry::unserved(&path.group, &path.version, &path.plural))?;
     // Cluster-scoped resources have no namespaced path.
     if !path.namespace.is_empty() && !resource.namespaced {
         return Err(ApiError::no_such_path());

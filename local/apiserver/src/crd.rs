@@ -133,12 +133,31 @@ fn structural(at: &str, schema: &Value, depth: usize, out: &mut Vec<FieldError>)
     if !typed && !flag("x-kubernetes-int-or-string") && !flag("x-kubernetes-preserve-unknown-fields") {
         out.push(FieldError::required(format!("{at}.type"), "must not be empty for specified object fields"));
     }
+    rules(at, schema, out);
     for (key, value) in object::map(schema, "/properties").into_iter().flatten() {
         structural(&format!("{at}.properties[{key}]"), value, depth + 1, out);
     }
     for key in ["items", "additionalProperties"] {
         if let Some(value) = schema.get(key).filter(|v| v.is_object()) {
             structural(&format!("{at}.{key}"), value, depth + 1, out);
+        }
+    }
+}
+
+/// CEL rules must at least parse: one that does not would refuse every object.
+fn rules(at: &str, schema: &Value, out: &mut Vec<FieldError>) {
+    for (i, rule) in list(schema, "/x-kubernetes-validations").iter().enumerate() {
+        let at = format!("{at}.x-kubernetes-validations[{i}]");
+        for key in ["rule", "messageExpression"] {
+            let expression = text(rule, &format!("/{key}"));
+            if expression.trim().is_empty() {
+                if key == "rule" {
+                    out.push(FieldError::required(format!("{at}.rule"), "rule is not specified"));
+                }
+            } else if let Err(error) = kube_cel::cel::Program::compile(expression) {
+                let detail = format!("compilation failed: {error}");
+                out.push(FieldError::invalid(format!("{at}.{key}"), &json!(expression), detail));
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct ApiError {
     pub message: String,
     /// `details` of the Status, if any.
     pub details: Option<Box<Value>>,
+    /// `metadata.continue` of the Status: where an expired list may go on.
+    pub continue_token: Option<Box<str>>,
 }
 
 impl std::fmt::Display for ApiError {
@@ -33,7 +35,7 @@ impl std::error::Error for ApiError {}
 
 impl ApiError {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        ApiError { code, reason, message: message.into(), details: None }
+        ApiError { code, reason, message: message.into(), details: None, continue_token: None }
     }
 
     fn with(mut self, details: Value) -> Self {
@@ -77,7 +79,8 @@ impl ApiError {
 
     /// 404 with a message of its own.
     pub fn not_found_because(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+        // Details without a name: kubectl reads them without looking whether they are there.
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message).with(json!({}))
     }
 
     /// 405: the resource exists, the verb does not.
@@ -134,6 +137,17 @@ impl ApiError {
     /// 410: the resource version or continue token is too old.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
+    }
+
+    /// 410 for a page whose list is no longer known; `token` goes on with the objects as they are now.
+    pub fn expired_continue(token: String) -> Self {
+        let mut error = Self::expired(
+            "The provided continue parameter is too old to display a consistent list result. Start a new list without \
+             it, or go on with the continue token of this response: the rest is then listed as it is now, not as it was \
+             when the list began.",
+        );
+        error.continue_token = Some(token.into());
+        error
     }
 
     /// 413: the body is larger than the limit.
@@ -206,6 +220,9 @@ impl ApiError {
         });
         if let Some(details) = &self.details {
             status["details"] = (**details).clone();
+        }
+        if let Some(token) = &self.continue_token {
+            status["metadata"] = json!({ "continue": token });
         }
         status["code"] = json!(self.code.as_u16());
         status

@@ -19,6 +19,7 @@ pub mod pki;
 pub mod protobuf;
 pub mod registry;
 pub mod request;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod server;

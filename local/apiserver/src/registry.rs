@@ -2,6 +2,9 @@
 
 pub mod builtin;
 pub mod custom;
+mod unserved;
+
+pub use unserved::{unserved, without_effect};
 
 use crate::schema::Schema;
 use serde_json::Value;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use collection::Collection;
 use parking_lot::RwLock;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -138,6 +138,29 @@ impl Store {
         let range = collection.objects.range(prefix.to_owned()..);
         let items = range.take_while(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone()));
         Listing { items: items.collect(), version }
+    }
+
+    /// What [`Store::list`] gave at an earlier version; `None` when that is no longer known: 410 Gone.
+    pub fn list_at(&self, storage: &str, prefix: &str, version: u64) -> Option<Listing> {
+        let state = self.state.read();
+        let Some(collection) = state.collections.get(storage) else {
+            return (version >= self.start).then(|| Listing { items: Vec::new(), version });
+        };
+        if version < collection.forgotten || version > state.version {
+            return None;
+        }
+        let range = collection.objects.range(prefix.to_owned()..);
+        let mut items: BTreeMap<String, Arc<Stored>> =
+            range.take_while(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        for change in collection.history.iter().rev().take_while(|change| change.version > version) {
+            let value = &change.object.value;
+            let key = key(object::namespace(value), object::name(value));
+            match &change.previous {
+                Some(previous) if key.starts_with(prefix) => items.insert(key, previous.clone()),
+                _ => items.remove(&key),
+            };
+        }
+        Some(Listing { items: items.into_iter().collect(), version })
     }
 
     /// Storage keys that have objects.

@@ -42,7 +42,12 @@ fn custom_resource(
         let kind =
             value.pointer(&format!("/{}", e.field_path.trim_start_matches('.').replace('.', "/"))).cloned();
         let shown = kind.filter(|v| !v.is_object() && !v.is_array()).unwrap_or_else(|| Value::from("object"));
-        FieldError::invalid(field, &shown, e.message)
+        match e.reason.as_deref() {
+            Some("FieldValueForbidden") => FieldError::forbidden(field, &e.message),
+            Some("FieldValueRequired") => FieldError::required(field, &e.message),
+            Some("FieldValueDuplicate") => FieldError::duplicate(field, &shown),
+            _ => FieldError::invalid(field, &shown, e.message),
+        }
     }));
 }
 

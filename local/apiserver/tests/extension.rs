@@ -107,6 +107,28 @@ async fn custom_resources_are_served_at_once_defaulted_pruned_and_validated() {
     assert!(matches!(api.get("t").await, Err(kube::Error::Api(s)) if s.code == 404));
 }
 
+#[tokio::test]
+async fn rules_have_reasons_and_must_parse() {
+    let cluster = Cluster::start().await;
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    let mut value = serde_json::to_value(definition()).unwrap();
+    let rules = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations";
+    *value.pointer_mut(rules).unwrap() = json!([{"rule": "self.size <="}]);
+    let refused =
+        message(crds.create(&PostParams::default(), &serde_json::from_value(value.clone()).unwrap()).await);
+    let field = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule";
+    assert!(
+        refused.contains(&format!("{field}: Invalid value: \"self.size <=\": compilation failed:")),
+        "{refused}"
+    );
+    *value.pointer_mut(rules).unwrap() = json!([{"rule": "self.size <= self.max", "reason": "FieldValueForbidden",
+        "fieldPath": ".size", "messageExpression": "'not above ' + string(self.max)"}]);
+    crds.create(&PostParams::default(), &serde_json::from_value(value).unwrap()).await.unwrap();
+    let api = things(&cluster.client, "v1");
+    let refused = message(api.create(&PostParams::default(), &thing("v1", "t", json!({"size": 11}))).await);
+    assert_eq!(refused, "Thing.example.com \"t\" is invalid: spec.size: Forbidden: not above 10");
+}
+
 /// A webhook server that answers each review as `decide` says; its URL and CA bundle.
 async fn webhook(decide: fn(&Value) -> Value) -> (String, String) {
     let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();

@@ -4,12 +4,14 @@
 //! beside it. Lists are asked of the API server each time rather than taken from a cache: it is in the same process,
 //! and an answer that is never stale needs no book-keeping of what is under way.
 
+mod cron_job;
 mod daemon_set;
 mod deployment;
 mod endpoints;
 mod job;
 pub mod node;
 mod replica_set;
+mod revisions;
 mod rollout;
 mod stateful_set;
 pub(crate) mod workload;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Event, EventSource, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -60,6 +62,11 @@ pub fn start(client: &Client, node: &str) -> Vec<JoinHandle<()>> {
         run(controller::<ReplicaSet>(client).owns(pods(), any()), replica_set::reconcile, &context),
         run(controller::<Deployment>(client).owns(sets, any()), deployment::reconcile, &context),
         run(controller::<Job>(client).owns(pods(), any()), job::reconcile, &context),
+        run(
+            controller::<CronJob>(client).owns(Api::<Job>::all(client.clone()), any()),
+            cron_job::reconcile,
+            &context,
+        ),
         run(controller::<StatefulSet>(client).owns(pods(), any()), stateful_set::reconcile, &context),
         run(controller::<DaemonSet>(client).owns(pods(), any()), daemon_set::reconcile, &context),
         run(services, endpoints::reconcile, &context),
@@ -144,6 +151,15 @@ pub(crate) fn gone_is_fine<T>(outcome: Result<T, kube::Error>) -> Result<(), Fau
     match outcome {
         Err(error) if !is_gone(&error) => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Somebody was faster: what should be there is.
+pub(crate) fn exists_is_fine<T>(outcome: Result<T, kube::Error>) -> Result<(), Fault> {
+    match outcome {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
     }
 }
 

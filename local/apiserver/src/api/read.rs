@@ -103,7 +103,8 @@ fn not_from_the_future(call: &Call, wanted: u64) -> Result<()> {
     Err(error)
 }
 
-/// Where a paged list goes on.
+/// Where a paged list goes on, and at which version; version 0 is whatever is current, for who can do with less
+/// than one moment's truth.
 struct Continue {
     version: u64,
     after: String,
@@ -133,9 +134,16 @@ pub fn list(call: &Call) -> Result<Answer> {
     check_version(call, from.is_some())?;
     let prefix =
         if call.path.namespace.is_empty() { String::new() } else { format!("{}/", call.path.namespace) };
-    let Listing { items, version } = call.core.store.list(&call.resource.storage, &prefix);
-    // All pages carry the first page's version: what changed since reaches the client through its watch.
-    let version = from.as_ref().map_or(version, |f| f.version);
+    let store = &call.core.store;
+    // All pages show the objects of the first page's version: what changed since reaches the client through its watch.
+    let Listing { items, version } = match &from {
+        Some(from) if from.version > 0 => {
+            store.list_at(&call.resource.storage, &prefix, from.version).ok_or_else(|| {
+                ApiError::expired_continue(Continue { version: 0, after: from.after.clone() }.token())
+            })?
+        }
+        _ => store.list(&call.resource.storage, &prefix),
+    };
     let after = from.as_ref().map(|f| f.after.as_str());
     let mut found: Vec<(String, Arc<Stored>)> = items
         .into_iter()

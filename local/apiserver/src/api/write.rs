@@ -52,6 +52,9 @@ pub async fn create_value(call: &Call, mut value: Value, applied: Option<Value>)
     let resource = &call.resource;
     set_identity(call, &mut value)?;
     let generated = generate_name(&mut value);
+    if let Some(warning) = crate::registry::without_effect(&resource.group, &resource.plural) {
+        call.warn(warning);
+    }
     namespace_accepts(call, &value)?;
     strategy::prepare_create(resource, &mut value);
     defaults::apply(resource, &mut value);

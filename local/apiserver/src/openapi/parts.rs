@@ -5,6 +5,7 @@ use crate::schema::{Definitions, builtin::definitions};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+const KINDS: &str = "x-kubernetes-group-version-kind";
 const REF: &str = "#/components/schemas/";
 
 /// All schemas that some resources need, by name.
@@ -18,7 +19,13 @@ pub fn schemas<'a>(resources: impl Iterator<Item = &'a Resource>) -> BTreeMap<St
             Some(_) => custom_root(resource),
         };
         reach(&defs, &root, &mut out);
-        root["x-kubernetes-group-version-kind"] = json!([kind_of(resource)]);
+        // Versions of a kind may share a schema.
+        let mut kinds = match out.get(&name).and_then(|found: &Value| found.get(KINDS)) {
+            Some(Value::Array(kinds)) => kinds.clone(),
+            _ => Vec::new(),
+        };
+        kinds.push(kind_of(resource));
+        root[KINDS] = kinds.into();
         out.insert(name, root);
     }
     out

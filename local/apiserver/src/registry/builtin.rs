@@ -52,6 +52,7 @@ const ROWS: &[Row] = &[
     ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", REVIEW, &[], "io.k8s.api.authorization.v1"),
     ("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", NS | STATUS | ALL, &["hpa"], "io.k8s.api.autoscaling.v2"),
     ("batch", "v1", "cronjobs", "CronJob", NS | STATUS | ALL, &["cj"], "io.k8s.api.batch.v1"),
+    ("batch", "v1beta1", "cronjobs", "CronJob", NS | STATUS | ALL, &["cj"], "io.k8s.api.batch.v1"),
     ("batch", "v1", "jobs", "Job", NS | STATUS | ALL, &[], "io.k8s.api.batch.v1"),
     ("coordination.k8s.io", "v1", "leases", "Lease", NS, &[], "io.k8s.api.coordination.v1"),
     ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", NS, &[], "io.k8s.api.discovery.v1"),
@@ -59,6 +60,7 @@ const ROWS: &[Row] = &[
     ("networking.k8s.io", "v1", "ingresses", "Ingress", NS | STATUS, &["ing"], "io.k8s.api.networking.v1"),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", NS, &["netpol"], "io.k8s.api.networking.v1"),
     ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", NS | STATUS, &["pdb"], "io.k8s.api.policy.v1"),
+    ("policy", "v1beta1", "poddisruptionbudgets", "PodDisruptionBudget", NS | STATUS, &["pdb"], "io.k8s.api.policy.v1"),
     ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", 0, &[], "io.k8s.api.rbac.v1"),
     ("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", 0, &[], "io.k8s.api.rbac.v1"),
     ("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", NS, &[], "io.k8s.api.rbac.v1"),
@@ -88,7 +90,7 @@ fn resource(&(group, version, plural, kind, flags, short, package): &Row) -> Res
         short_names: short.iter().map(|s| (*s).to_owned()).collect(),
         categories: categories(group, has(ALL)),
         storage: storage.into(),
-        storage_version: version.into(),
+        storage_version: if older(version) { "v1" } else { version }.into(),
         has_status: has(STATUS),
         scale: has(SCALE).then(|| ScalePaths {
             spec: "/spec/replicas".into(),
@@ -99,6 +101,12 @@ fn resource(&(group, version, plural, kind, flags, short, package): &Row) -> Res
         schema: Schema { defs: definitions(), root: Arc::new(json!({ "$ref": reference })) },
         custom: None,
     }
+}
+
+/// Versions that Kubernetes has dropped and that clients of their time still speak (kubectl 1.20: `create cronjob`,
+/// `create pdb`, `apply --prune`). Their objects are those of v1 under another name.
+fn older(version: &str) -> bool {
+    version == "v1beta1"
 }
 
 fn categories(group: &str, all: bool) -> Vec<String> {
@@ -117,15 +125,27 @@ pub fn owns_storage(resource: &Resource) -> bool {
     resource.group != "events.k8s.io"
 }
 
-/// The built-in object in another group's words; `None` when it is stored as it is served.
+/// The built-in object in another version's or group's words; `None` when it is stored as it is served.
 pub fn present(resource: &Resource, stored: &Value) -> Option<Value> {
-    (resource.group == "events.k8s.io")
-        .then(|| rename_event(stored, "events.k8s.io/v1", &EVENT_FIELDS, false))
+    if resource.group == "events.k8s.io" {
+        return Some(rename_event(stored, "events.k8s.io/v1", &EVENT_FIELDS, false));
+    }
+    older(&resource.version).then(|| {
+        let mut value = stored.clone();
+        value["apiVersion"] = resource.api_version().into();
+        value
+    })
 }
 
 /// The built-in object in stored words.
-pub fn to_storage(resource: &Resource, value: Value) -> Value {
-    if resource.group == "events.k8s.io" { rename_event(&value, "v1", &EVENT_FIELDS, true) } else { value }
+pub fn to_storage(resource: &Resource, mut value: Value) -> Value {
+    if resource.group == "events.k8s.io" {
+        return rename_event(&value, "v1", &EVENT_FIELDS, true);
+    }
+    if older(&resource.version) {
+        value["apiVersion"] = format!("{}/{}", resource.group, resource.storage_version).into();
+    }
+    value
 }
 
 /// events.k8s.io name, core name.

@@ -60,7 +60,7 @@ pub async fn handle(call: &Call, target: Target, mut parts: Parts) -> Result<Res
         if let Ok(upgraded) = upgrade.await {
             let pairs = websocket::port_streams(TokioIo::new(upgraded), &ports).await;
             for (port, pipe, error) in pairs {
-                tokio::spawn(forward(target.clone(), port, pipe, error));
+                tokio::spawn(forward(target.clone(), port, pipe, error, Ends::WithThePod));
             }
         }
     });
@@ -96,13 +96,22 @@ async fn serve_spdy(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ta
         let pipe = Pipe::new(data.input, data.id, packets.clone());
         // The client closes its side of the error stream at once.
         drop::<Input>(error.input);
-        tokio::spawn(forward(target.clone(), port, pipe, output));
+        tokio::spawn(forward(target.clone(), port, pipe, output, Ends::EachAlone));
     }
 }
 
-async fn forward(target: Target, port: u16, pipe: Pipe, error: Output) {
+/// When a forwarded connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Either side ends its direction.
+    EachAlone,
+    /// WebSocket channels cannot be ended one by one: when the pod is done, so is the client.
+    WithThePod,
+}
+
+async fn forward(target: Target, port: u16, pipe: Pipe, error: Output, ends: Ends) {
     match target.kubelet.port_forward(&target.pod, port).await {
-        Ok(connection) => join(pipe, connection, error).await,
+        Ok(connection) => join(pipe, connection, error, ends).await,
         Err(why) => {
             let text = format!("error forwarding port {port} to pod {}, uid : {why}", target.pod.uid);
             error.send(text.into()).await;
@@ -114,7 +123,12 @@ async fn forward(target: Target, port: u16, pipe: Pipe, error: Output) {
 }
 
 /// Copies both ways. However a forwarded connection ends, it has ended: errors are no news to anybody.
-async fn join(pipe: impl AsyncRead + AsyncWrite, connection: impl AsyncRead + AsyncWrite, error: Output) {
+async fn join(
+    pipe: impl AsyncRead + AsyncWrite,
+    connection: impl AsyncRead + AsyncWrite,
+    error: Output,
+    ends: Ends,
+) {
     let (mut from_client, mut to_client) = tokio::io::split(pipe);
     let (mut from_pod, mut to_pod) = tokio::io::split(connection);
     let upward = async {
@@ -127,7 +141,19 @@ async fn join(pipe: impl AsyncRead + AsyncWrite, connection: impl AsyncRead + As
         // kubectl lets go of its side only when the error stream has ended too.
         error.finish().await;
     };
-    tokio::join!(upward, downward);
+    match ends {
+        Ends::EachAlone => {
+            tokio::join!(upward, downward);
+        }
+        Ends::WithThePod => {
+            tokio::pin!(upward, downward);
+            tokio::select! {
+                () = &mut downward => {}
+                // The client has only stopped to send.
+                () = &mut upward => downward.await,
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +166,7 @@ mod tests {
         let (packets, mut sent) = tokio::sync::mpsc::channel(8);
         let (client, pipe) = tokio::io::duplex(64);
         let (pod, connection) = tokio::io::duplex(64);
-        let joined = tokio::spawn(join(pipe, connection, Output::new(7, packets)));
+        let joined = tokio::spawn(join(pipe, connection, Output::new(7, packets), Ends::EachAlone));
         let (mut client_read, client_write) = tokio::io::split(client);
         drop(pod);
         let mut rest = Vec::new();
@@ -151,5 +177,20 @@ mod tests {
         );
         drop((client_read, client_write));
         joined.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_channel_ends_with_the_pods_side() {
+        let (packets, mut sent) = tokio::sync::mpsc::channel(8);
+        let (client, pipe) = tokio::io::duplex(64);
+        let (pod, connection) = tokio::io::duplex(64);
+        let joined = tokio::spawn(join(pipe, connection, Output::new(7, packets), Ends::WithThePod));
+        drop(pod);
+        joined.await.unwrap();
+        assert!(
+            sent.recv().await.is_some() && sent.recv().await.is_none(),
+            "nothing keeps the connection open"
+        );
+        drop(client);
     }
 }

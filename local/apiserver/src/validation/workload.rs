@@ -4,6 +4,7 @@ use super::pod;
 use crate::error::FieldError;
 use crate::object::{int, map, text};
 use crate::registry::Resource;
+use crate::schedule::Schedule;
 use crate::selector::LabelSelector;
 use serde_json::{Value, json};
 
@@ -73,12 +74,17 @@ fn template(at: &str, template: &Value, policies: &[&str], out: &mut Vec<FieldEr
 }
 
 fn schedule(value: &Value, out: &mut Vec<FieldError>) {
-    let schedule = text(value, "/spec/schedule");
+    let (schedule, zone) = (text(value, "/spec/schedule"), text(value, "/spec/timeZone"));
     if schedule.is_empty() {
         out.push(FieldError::required("spec.schedule", ""));
-    } else if !schedule.starts_with('@') && schedule.split_whitespace().count() != 5 {
-        let fields = schedule.split_whitespace().count();
-        let detail = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
+    } else if let Err(detail) = Schedule::parse(schedule, None) {
         out.push(FieldError::invalid("spec.schedule", &json!(schedule), detail));
+    } else if let Err(detail) = Schedule::parse(schedule, Some(zone)) {
+        out.push(FieldError::invalid("spec.timeZone", &json!(zone), detail));
+    }
+    let policy = text(value, "/spec/concurrencyPolicy");
+    if !matches!(policy, "" | "Allow" | "Forbid" | "Replace") {
+        let known = ["Allow", "Forbid", "Replace"];
+        out.push(FieldError::not_supported("spec.concurrencyPolicy", &json!(policy), &known));
     }
 }

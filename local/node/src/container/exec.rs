@@ -2,11 +2,14 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+use nix::pty::{posix_openpt, ptsname_r, unlockpt};
 use nix::sys::prctl;
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, access, execve, setgid, setgroups, setsid, setuid};
 
 use super::helper::{Stdio, tell};
@@ -15,7 +18,7 @@ use crate::sys;
 
 /// Becomes the program. Returns (the exit code) only when it could not.
 pub(super) fn run(process: &Process, stdio: &Stdio, socket: &OwnedFd) -> i32 {
-    let error = match become_program(process, stdio) {
+    let error = match become_program(process, stdio, socket) {
         Ok(never) => match never {},
         Err(error) => error,
     };
@@ -23,11 +26,17 @@ pub(super) fn run(process: &Process, stdio: &Stdio, socket: &OwnedFd) -> i32 {
     if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
-fn become_program(process: &Process, stdio: &Stdio) -> io::Result<std::convert::Infallible> {
+fn become_program(
+    process: &Process,
+    stdio: &Stdio,
+    socket: &OwnedFd,
+) -> io::Result<std::convert::Infallible> {
     setsid()?;
-    stdio.install()?;
     if process.terminal {
+        open_terminal(process, socket)?.install()?;
         sys::take_terminal(io::stdin())?;
+    } else {
+        stdio.install()?;
     }
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
     std::env::set_current_dir(cwd).map_err(|e| {
@@ -50,6 +59,20 @@ fn become_program(process: &Process, stdio: &Stdio) -> io::Result<std::convert::
         Err(error) => error,
     };
     Err(io::Error::new(io::Error::from(error).kind(), format!("exec {}: {error}", program.display())))
+}
+
+/// Opens a terminal of this container, so that programs find it under /dev/pts, and hands its other side to the daemon.
+fn open_terminal(process: &Process, socket: &OwnedFd) -> io::Result<Stdio> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags)?;
+    unlockpt(&master)?;
+    let end = nix::fcntl::open(ptsname_r(&master)?.as_str(), flags, Mode::empty())?;
+    if process.ids_mapped {
+        nix::unistd::fchown(&end, Some(Uid::from_raw(process.uid)), None)?;
+    }
+    let words = serde_json::to_vec(&Answer::Terminal)?;
+    sys::send_message(socket, &words, &[master.as_fd()])?;
+    Ok(Stdio { fds: [end.try_clone()?, end.try_clone()?, end] })
 }
 
 fn drop_privileges(process: &Process) -> io::Result<()> {

@@ -113,19 +113,24 @@ pub async fn exec(init: i32, mut process: Process, wish: IoWish) -> io::Result<(
 }
 
 async fn start(order: Order, mut fds: Vec<OwnedFd>, wish: IoWish, uid: u32) -> io::Result<(Running, Io)> {
-    let (theirs, io) = streams(wish, uid)?;
+    let (theirs, pipes) = streams(wish, uid)?;
     fds.extend(theirs);
-    let pid =
+    let started =
         tokio::task::spawn_blocking(move || run_helper(&order, &fds)).await.map_err(io::Error::other)??;
-    Ok((Running::watch(pid).await?, io))
+    let running = Running::watch(started.pid).await?;
+    let io = match (pipes, started.terminal) {
+        (Some(pipes), _) => pipes,
+        (None, Some(master)) => Io::Terminal(Terminal::new(master)?),
+        (None, None) => return Err(io::Error::other("the container helper gave no terminal")),
+    };
+    Ok((running, io))
 }
 
-/// Makes the streams: the process' three ends and ours.
-fn streams(wish: IoWish, uid: u32) -> io::Result<([OwnedFd; 3], Io)> {
+/// Makes the streams: the process' three ends and ours. A terminal is made by the process, inside of its container.
+fn streams(wish: IoWish, uid: u32) -> io::Result<([OwnedFd; 3], Option<Io>)> {
     if wish.terminal {
-        let (terminal, end) = Terminal::open()?;
-        own(&end, uid)?;
-        return Ok(([end.try_clone()?, end.try_clone()?, end], Io::Terminal(terminal)));
+        let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
+        return Ok(([null.try_clone()?, null.try_clone()?, null], None));
     }
     let (stdout, out) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, err) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -143,7 +148,7 @@ fn streams(wish: IoWish, uid: u32) -> io::Result<([OwnedFd; 3], Io)> {
         stdout: pipe::Receiver::from_owned_fd(stdout)?,
         stderr: pipe::Receiver::from_owned_fd(stderr)?,
     };
-    Ok(([input, out, err], io))
+    Ok(([input, out, err], Some(io)))
 }
 
 /// Programs open `/dev/stdout` anew, for which the pipe must be theirs.
@@ -154,8 +159,15 @@ fn own(fd: &OwnedFd, uid: u32) -> io::Result<()> {
     Ok(nix::unistd::fchown(fd, Some(nix::unistd::Uid::from_raw(uid)), None)?)
 }
 
+/// What a helper made.
+struct Started {
+    pid: i32,
+    /// Our side of its terminal, where it runs on one.
+    terminal: Option<OwnedFd>,
+}
+
 /// Starts a helper, hands it the order, and waits until the program runs or has failed to.
-fn run_helper(order: &Order, fds: &[OwnedFd]) -> io::Result<i32> {
+fn run_helper(order: &Order, fds: &[OwnedFd]) -> io::Result<Started> {
     let paper = rustix::fs::memfd_create("order", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut paper = File::from(paper);
     serde_json::to_writer(&mut paper, order)?;
@@ -175,11 +187,12 @@ fn run_helper(order: &Order, fds: &[OwnedFd]) -> io::Result<i32> {
     answered
 }
 
-fn answers(socket: &OwnedFd) -> io::Result<i32> {
-    let mut pid = None;
-    while let Some((bytes, _)) = sys::receive_message(socket)? {
+fn answers(socket: &OwnedFd) -> io::Result<Started> {
+    let (mut pid, mut terminal) = (None, None);
+    while let Some((bytes, fds)) = sys::receive_message(socket)? {
         match serde_json::from_slice(&bytes)? {
             Answer::Pid(id) => pid = Some(id),
+            Answer::Terminal => terminal = fds.into_iter().next(),
             Answer::Failed(reason) => {
                 if let Some(id) = pid.and_then(rustix::process::Pid::from_raw) {
                     // It ends by itself now; do not leave it unreaped.
@@ -189,7 +202,8 @@ fn answers(socket: &OwnedFd) -> io::Result<i32> {
             }
         }
     }
-    pid.ok_or_else(|| io::Error::other("the container helper ended without a word"))
+    let pid = pid.ok_or_else(|| io::Error::other("the container helper ended without a word"))?;
+    Ok(Started { pid, terminal })
 }
 
 /// What [`exec_output`] found.

@@ -73,7 +73,7 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// Names of capabilities (without `CAP_`) that root keeps inside; `None` keeps all.
     pub capabilities: Option<Vec<String>>,
-    /// Standard input is a terminal to be the controlling one.
+    /// Runs on a terminal of the container, which takes the place of its standard streams.
     pub terminal: bool,
     /// Whether other user ids exist; otherwise `uid`, `gid` and `groups` are not applied.
     pub ids_mapped: bool,
@@ -85,6 +85,8 @@ pub struct Process {
 pub enum Answer {
     /// The process that stands for the container (or the exec) exists.
     Pid(i32),
+    /// Our side of the terminal it runs on comes along.
+    Terminal,
     /// It could not be set up.
     Failed(String),
 }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Toleration};
 use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use serde_json::json;
 
-use super::{Context, Fault, workload};
-
-const GENERATION: &str = "pod-template-generation";
+use super::{Context, Fault, revisions, workload};
 
 /// Brings one DaemonSet's pod to its template.
 pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Action, Fault> {
@@ -21,8 +19,9 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
     let client = &context.client;
     let namespace = set.namespace().unwrap_or_default();
     let hash = workload::template_hash(&spec.template, 0);
+    revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
     let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
-    let is_current = |pod: &Pod| pod.labels().get(GENERATION) == Some(&hash);
+    let is_current = |pod: &Pod| pod.labels().get(revisions::HASH) == Some(&hash);
     let (living, ended): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| workload::is_active(pod));
     let on_delete =
         spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete");
@@ -34,7 +33,16 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
     if pods.is_empty() {
         let mut template = spec.template.clone();
         let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
-        labels.insert(GENERATION.into(), hash.clone());
+        labels.insert(revisions::HASH.into(), hash.clone());
+        if let Some(spec) = template.spec.as_mut() {
+            // A cordoned node keeps its daemons.
+            spec.tolerations.get_or_insert_default().push(Toleration {
+                key: Some("node.kubernetes.io/unschedulable".into()),
+                operator: Some("Exists".into()),
+                effect: Some("NoSchedule".into()),
+                ..Toleration::default()
+            });
+        }
         let name = format!("{}-{}", set.name_any(), workload::random_suffix());
         workload::create(client, &namespace, vec![workload::pod_from(set.as_ref(), name, &template)]).await?;
     }

@@ -115,10 +115,17 @@ async fn create_set(
 }
 
 fn annotations(deployment: &Deployment, old: &[ReplicaSet]) -> BTreeMap<String, String> {
-    let mut annotations = deployment.annotations().clone();
-    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    let mut annotations = own_annotations(deployment);
     annotations.insert(REVISION.into(), (newest_revision(old) + 1).to_string());
     annotations.insert("deployment.kubernetes.io/desired-replicas".into(), wanted(deployment).to_string());
+    annotations
+}
+
+/// What a Deployment's newest set has of its annotations: `kubernetes.io/change-cause` for `rollout history`, and others.
+fn own_annotations(deployment: &Deployment) -> BTreeMap<String, String> {
+    let mut annotations = deployment.annotations().clone();
+    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    annotations.retain(|key, _| !key.starts_with("deployment.kubernetes.io/"));
     annotations
 }
 
@@ -130,7 +137,8 @@ fn wanted(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-/// A set that becomes current again (`rollout undo`) gets the highest number; the Deployment shows that number.
+/// A set that becomes current again (`rollout undo`) gets the highest number; the Deployment shows that number. The set
+/// takes over the Deployment's annotations.
 async fn renumber(
     client: &Client,
     deployment: &Deployment,
@@ -140,9 +148,14 @@ async fn renumber(
     let namespace = deployment.namespace().unwrap_or_default();
     let highest = newest_revision(others);
     let mut set = set;
+    let mut missing = own_annotations(deployment);
+    missing.retain(|key, value| set.annotations().get(key) != Some(value));
     if revision_of(&set) <= highest {
+        missing.insert(REVISION.into(), (highest + 1).to_string());
+    }
+    if !missing.is_empty() {
         let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
-        let patch = json!({"metadata": {"annotations": {REVISION: (highest + 1).to_string()}}});
+        let patch = json!({"metadata": {"annotations": missing}});
         set = sets.patch(&set.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
     let number = revision_of(&set).to_string();

@@ -10,9 +10,8 @@ use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
-use super::{Context, Fault, workload};
+use super::{Context, Fault, revisions, workload};
 
-const REVISION: &str = "controller-revision-hash";
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// A pod as the decision sees it.
@@ -76,6 +75,7 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
     let client = &context.client;
     let namespace = set.namespace().unwrap_or_default();
     let hash = workload::template_hash(&spec.template, 0);
+    revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
     let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
     let members: BTreeMap<i32, Member> = pods.iter().filter_map(|pod| member(&set, pod, &hash)).collect();
     let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
@@ -99,7 +99,7 @@ fn member(set: &StatefulSet, pod: &Pod, hash: &str) -> Option<(i32, Member)> {
     let ordinal = pod.name_any().strip_prefix(&format!("{}-", set.name_any()))?.parse().ok()?;
     let ended = matches!(workload::phase(pod), "Succeeded" | "Failed");
     let member = Member {
-        current: pod.labels().get(REVISION).map(String::as_str) == Some(hash) && !ended,
+        current: pod.labels().get(revisions::HASH).map(String::as_str) == Some(hash) && !ended,
         ready: workload::is_ready(pod),
         leaving: pod.metadata.deletion_timestamp.is_some(),
     };
@@ -110,7 +110,7 @@ fn pod(set: &StatefulSet, spec: &StatefulSetSpec, ordinal: i32, hash: &str) -> P
     let name = format!("{}-{ordinal}", set.name_any());
     let mut template: PodTemplateSpec = spec.template.clone();
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
-    labels.insert(REVISION.into(), hash.into());
+    labels.insert(revisions::HASH.into(), hash.into());
     labels.insert(POD_NAME.into(), name.clone());
     labels.insert("apps.kubernetes.io/pod-index".into(), ordinal.to_string());
     if let Some(pod_spec) = template.spec.as_mut() {
@@ -127,7 +127,10 @@ async fn report(client: &Client, set: &StatefulSet, pods: &[Pod], hash: &str) ->
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let ready = number(active.iter().filter(|pod| workload::is_ready(pod)).count());
     let current = number(
-        active.iter().filter(|pod| pod.labels().get(REVISION).map(String::as_str) == Some(hash)).count(),
+        active
+            .iter()
+            .filter(|pod| pod.labels().get(revisions::HASH).map(String::as_str) == Some(hash))
+            .count(),
     );
     let revision = format!("{}-{hash}", set.name_any());
     let status = StatefulSetStatus {

@@ -59,12 +59,13 @@ pub fn selector_text(selector: &LabelSelector) -> String {
     parts.join(",")
 }
 
-/// A reference that makes `owner` the controller of what carries it.
+/// A reference that makes `owner` the controller of what carries it; a deletion in the foreground waits for that.
 pub fn controlled_by<K>(owner: &K) -> Vec<OwnerReference>
 where
     K: Resource<DynamicType = ()>,
 {
-    owner.controller_owner_ref(&()).into_iter().collect()
+    let reference = owner.controller_owner_ref(&());
+    reference.map(|owner| OwnerReference { block_owner_deletion: Some(true), ..owner }).into_iter().collect()
 }
 
 /// Whether the object's controller is the one with this uid.

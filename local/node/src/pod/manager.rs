@@ -1,10 +1,12 @@
 //! Takes pods from the API: binds new ones to this node and gives each a worker.
 
+mod fit;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Taint};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -21,14 +23,33 @@ pub type Labels = BTreeMap<String, String>;
 pub async fn run(node: Arc<Node>, labels: Labels) {
     let scheduler = Recorder::new(node.client.clone(), "default-scheduler", &node.name);
     let kubelet = Recorder::new(node.client.clone(), "kubelet", &node.name);
-    let mut manager =
-        Manager { node, labels, scheduler, kubelet, workers: HashMap::new(), listed: HashSet::new() };
-    let api: Api<Pod> = Api::all(manager.node.client.clone());
-    let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => manager.event(event),
-            Err(error) => tracing::debug!(%error, "the watch of pods was interrupted"),
+    let mut manager = Manager {
+        node,
+        labels,
+        taints: Vec::new(),
+        scheduler,
+        kubelet,
+        workers: HashMap::new(),
+        listed: HashSet::new(),
+        waiting: HashMap::new(),
+    };
+    let client = &manager.node.client;
+    let config = watcher::Config::default();
+    let own = config.clone().fields(&format!("metadata.name={}", manager.node.name));
+    let mut nodes = watcher(Api::<NodeObject>::all(client.clone()), own).default_backoff().boxed();
+    let mut pods = watcher(Api::<Pod>::all(client.clone()), config).default_backoff().boxed();
+    loop {
+        tokio::select! {
+            Some(event) = pods.next() => match event {
+                Ok(event) => manager.event(event),
+                Err(error) => tracing::debug!(%error, "the watch of pods was interrupted"),
+            },
+            Some(event) = nodes.next() => match event {
+                Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => manager.node_changed(&node),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "the watch of the node was interrupted"),
+            },
+            else => return,
         }
     }
 }
@@ -36,10 +57,13 @@ pub async fn run(node: Arc<Node>, labels: Labels) {
 struct Manager {
     node: Arc<Node>,
     labels: Labels,
+    taints: Vec<Taint>,
     scheduler: Recorder,
     kubelet: Recorder,
     workers: HashMap<String, Sender>,
     listed: HashSet<String>,
+    /// Pods that the node does not fit at present, by uid.
+    waiting: HashMap<String, Pod>,
 }
 
 impl Manager {
@@ -60,7 +84,20 @@ impl Manager {
         }
     }
 
+    /// A node that was cordoned or tainted takes no more pods; one that is free again takes those that wait.
+    fn node_changed(&mut self, node: &NodeObject) {
+        let taints = fit::taints(node);
+        if taints == self.taints {
+            return;
+        }
+        self.taints = taints;
+        for pod in std::mem::take(&mut self.waiting).into_values() {
+            self.schedule(&pod);
+        }
+    }
+
     fn gone(&mut self, uid: &str) {
+        self.waiting.remove(uid);
         if let Some(worker) = self.workers.remove(uid) {
             // A worker that has finished is no longer there to hear it.
             let _ = worker.send(Message::Gone);
@@ -86,7 +123,7 @@ impl Manager {
     }
 
     /// Binds a pod to the only node there is, if the pod does not exclude it.
-    fn schedule(&self, pod: &Pod) {
+    fn schedule(&mut self, pod: &Pod) {
         let meta = &pod.metadata;
         let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
         if meta.deletion_timestamp.is_some() {
@@ -96,9 +133,12 @@ impl Manager {
             });
             return;
         }
-        if let Some((key, value)) = misfit(pod, &self.labels) {
-            let text = format!("0/1 nodes are available: the only node has no label {key}={value}.");
-            self.scheduler.post(pod, None, "FailedScheduling", &text);
+        if let Some(reason) = fit::misfit(pod, &self.labels, &self.taints) {
+            let known = self.waiting.insert(pod.metadata.uid.clone().unwrap_or_default(), pod.clone());
+            if known.is_none() {
+                let text = format!("0/1 nodes are available: {reason}.");
+                self.scheduler.post(pod, None, "FailedScheduling", &text);
+            }
             return;
         }
         let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &namespace);
@@ -115,25 +155,5 @@ impl Manager {
                 Err(error) => tracing::warn!(%error, %name, "a pod was not bound"),
             }
         });
-    }
-}
-
-fn misfit<'a>(pod: &'a Pod, labels: &Labels) -> Option<(&'a String, &'a String)> {
-    let selector = pod.spec.as_ref()?.node_selector.as_ref()?;
-    selector.iter().find(|(key, value)| labels.get(*key) != Some(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn node_selectors_must_fit() {
-        let labels = Labels::from([("kubernetes.io/os".into(), "linux".into())]);
-        let pod = |selector: serde_json::Value| -> Pod {
-            serde_json::from_value(json!({"spec": {"containers": [], "nodeSelector": selector}})).unwrap()
-        };
-        assert_eq!(misfit(&pod(json!({"kubernetes.io/os": "linux"})), &labels), None);
-        assert!(misfit(&pod(json!({"disk": "ssd"})), &labels).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Probes and hooks: looking at a container from outside.
 
 mod look;
+mod tls;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -48,7 +48,7 @@ pub(crate) async fn exec_sees_the_container(world: World) {
 
 pub(crate) async fn terminals_work(world: World) {
     let pod = world.pod().await;
-    let mut container = world.container(&["sh", "-c", "stty size; read line; echo got $line"]);
+    let mut container = world.container(&["sh", "-c", "tty; stty size; read line; echo got $line"]);
     container.process.terminal = true;
     let wish = IoWish { stdin: true, terminal: true };
     let (running, io) = runtime::run(container, pod.namespace(), wish).await.unwrap();
@@ -57,5 +57,6 @@ pub(crate) async fn terminals_work(world: World) {
     let mut text = String::new();
     terminal.read_to_string(&mut text).await.unwrap();
     assert!(text.contains("got hello"), "{text}");
+    assert!(text.contains("/dev/pts/0"), "a terminal of the container's own: {text}");
     assert_eq!(running.wait().await, 0);
 }

@@ -123,7 +123,7 @@ fn daemon(data_dir: &Path) -> i32 {
         for (name, case) in cases {
             let begun = Instant::now();
             let outcome = tokio::task::spawn_local(case(world.clone()));
-            let outcome = tokio::time::timeout(Duration::from_secs(60), outcome).await;
+            let outcome = tokio::time::timeout(Duration::from_secs(180), outcome).await;
             let good = matches!(outcome, Ok(Ok(())));
             failed += usize::from(!good);
             reporter.report(Report::Progress(format!(

@@ -18,13 +18,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Opens a new terminal: ours and the process' side.
-    pub(super) fn open() -> io::Result<(Self, OwnedFd)> {
-        let pair = nix::pty::openpty(None, None)?;
-        rustix::io::fcntl_setfd(&pair.master, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::io::fcntl_setfd(&pair.slave, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&pair.master, true)?;
-        Ok((Self { master: Arc::new(sys::async_fd(pair.master)?) }, pair.slave))
+    /// Takes our side of a terminal that was made in a container.
+    pub(super) fn new(master: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&master, true)?;
+        Ok(Self { master: Arc::new(sys::async_fd(master)?) })
     }
 
     /// Sets its size; the process gets SIGWINCH.

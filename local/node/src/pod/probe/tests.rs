@@ -58,6 +58,39 @@ async fn http_probes_look_at_the_status() {
     assert!(check(&target, &probe).await.unwrap_err().contains("dial tcp"));
 }
 
+#[tokio::test]
+async fn https_probes_ask_whoever_answers() {
+    let issued = rcgen::generate_simple_self_signed(["somebody.else".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = target(listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        for status in ["204 Fine", "500 Bad"] {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let length = stream.read(&mut [0; 1024]).await.unwrap();
+            assert!(length > 0);
+            let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+        // A server that speaks no TLS.
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    });
+    let probe = probe(json!({"httpGet": {"port": "web", "scheme": "HTTPS"}}));
+    assert_eq!(check(&target, &probe).await, Ok(()));
+    assert_eq!(check(&target, &probe).await.unwrap_err(), "HTTP probe failed with statuscode: 500");
+    assert!(check(&target, &probe).await.unwrap_err().starts_with("Get \"https://"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_startup_probe_fails_after_its_threshold() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
