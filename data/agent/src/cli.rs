@@ -8,7 +8,7 @@ use crate::capture::CaptureArgs;
 /// The proxy's agent: it gives the proxy its identity and configuration, answers the kubelet and Prometheus,
 /// and sets up traffic capture.
 #[derive(Debug, Parser)]
-#[command(name = "pilot-agent", disable_version_flag = true)]
+#[command(name = "pilot-agent", disable_version_flag = true, args_override_self = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -27,7 +27,7 @@ use crate::settings::Settings;
 /// Runs `pilot-agent` (or `istio-iptables`) with these arguments, the program's name first. `engine` is the data
 /// plane of this process (see [`crate::engine::InProcess`]); Envoy takes its place where the pod asks for it.
 pub fn run(arguments: Vec<OsString>, engine: Arc<dyn Starter>) -> ExitCode {
-    let cli = match Cli::try_parse_from(words(arguments)) {
+    let cli = match Cli::try_parse_from(words(arguments, |name| std::env::var_os(name))) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -40,7 +40,17 @@ pub fn run(arguments: Vec<OsString>, engine: Arc<dyn Starter>) -> ExitCode {
         Command::Proxy(args) => with_logs(&args.log, LogTarget::Stdout, || run_proxy(&args, engine)),
         Command::IstioIptables(args) => {
             let target = if args.capture.dry_run { LogTarget::Stderr } else { LogTarget::Stdout };
-            with_logs(&args.log, target, || Ok(capture::run(&args.capture)?))
+            let mut code = 1;
+            let result = with_logs(&args.log, target, || {
+                Ok(capture::run(&args.capture).inspect_err(|error| code = error.exit_code())?)
+            });
+            return match result {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("Error: {error}");
+                    ExitCode::from(code)
+                }
+            };
         }
         Command::Request(args) => block_on(request(args)),
         Command::Wait(args) => block_on(wait(args)),
@@ -55,11 +65,14 @@ pub fn run(arguments: Vec<OsString>, engine: Arc<dyn Starter>) -> ExitCode {
     }
 }
 
-/// Called as `istio-iptables`, the first word is missing.
-fn words(mut arguments: Vec<OsString>) -> Vec<OsString> {
+/// Called as `istio-iptables`, the first word is missing. Its flags may come from the environment.
+fn words(mut arguments: Vec<OsString>, variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     if name == "istio-iptables" && arguments.get(1).is_none_or(|word| word != "istio-iptables") {
         arguments.insert(1, "istio-iptables".into());
+    }
+    if arguments.get(1).is_some_and(|word| word == "istio-iptables") {
+        arguments.splice(2..2, capture::from_environment(variable));
     }
     arguments
 }
@@ -170,16 +183,89 @@ fn print_version(args: &VersionArgs) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::CaptureCommand;
 
     #[test]
     fn the_programs_name_may_be_the_verb() {
         let words = |line: &str| {
-            let words = super::words(line.split(' ').map(OsString::from).collect());
+            let words = super::words(line.split(' ').map(OsString::from).collect(), |_| None);
             words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(words("/usr/bin/istio-iptables -p 1"), "/usr/bin/istio-iptables istio-iptables -p 1");
         assert_eq!(words("pilot-agent istio-iptables -p 1"), "pilot-agent istio-iptables -p 1");
         assert_eq!(words("istio-iptables istio-iptables"), "istio-iptables istio-iptables");
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment() {
+        let variable = |name: &str| {
+            let value = match name {
+                "ENVOY_PORT" => "1",
+                "ISTIO_INBOUND_PORTS" => "80",
+                "ISTIO_META_DNS_CAPTURE" | "INVALID_DROP" => "true",
+                "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE" => "7",
+                _ => return None,
+            };
+            Some(OsString::from(value))
+        };
+        let line = "istio-iptables -p 2 -d 81 --drop-invalid=false";
+        let cli =
+            Cli::try_parse_from(words(line.split(' ').map(OsString::from).collect(), variable)).unwrap();
+        let Command::IstioIptables(CaptureCommand { capture, .. }) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((capture.envoy_port, capture.istio_inbound_ports.as_str()), (2, "80"));
+        assert_eq!(capture.istio_local_exclude_ports, "81");
+        assert!(capture.redirect_dns && !capture.drop_invalid);
+        assert_eq!(capture.owner_groups_exclude, "7");
+        let other = words(vec!["pilot-agent".into(), "wait".into()], variable);
+        assert_eq!(other.len(), 2, "the variables are those of istio-iptables alone");
+    }
+
+    #[test]
+    fn every_flag_of_istio_is_known_and_no_other() {
+        let known = [
+            "-p=1",
+            "-z=1",
+            "-e=1",
+            "-u=1",
+            "-g=1",
+            "-m=TPROXY",
+            "-b=1",
+            "-d=1",
+            "-c=a",
+            "-i=*",
+            "-x=10.0.0.0/8",
+            "-q=1",
+            "-o=1",
+            "-k=a",
+            "-t=1",
+            "-r=1",
+            "-n",
+            "--iptables-probe-port=1",
+            "--probe-timeout=1s",
+            "--skip-rule-apply",
+            "--run-validation",
+            "--redirect-dns",
+            "--drop-invalid",
+            "--dual-stack",
+            "--capture-all-dns",
+            "--network-namespace=a",
+            "--cni-mode",
+            "--reconcile",
+            "--cleanup-only",
+            "--force-apply",
+            "--native-nftables",
+            "--force-iptables-binary=iptables-nft",
+            "--restore-format",
+            "--iptables-trace-logging",
+        ];
+        for flag in known {
+            if let Err(error) = Cli::try_parse_from(["pilot-agent", "istio-iptables", flag]) {
+                panic!("{flag}: {error}");
+            }
+        }
+        let error =
+            Cli::try_parse_from(["pilot-agent", "istio-iptables", "--redirect-dsn"]).unwrap_err().to_string();
+        assert!(error.contains("'--redirect-dsn'") && error.contains("'--redirect-dns'"), "{error}");
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Applies a plan to the network namespace of this process.
 
 use std::fs;
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::args::CaptureArgs;
+use super::backend::{Backend, routing, take_away};
 use super::layout::plan;
-use super::plan::{Options, OptionsError, Plan};
-use super::restore::{cleanup, restore, undo};
+use super::plan::{Options, OptionsError, Plan, Resolvers, Surroundings};
+use super::probe;
 use super::rule::Family;
 
 /// Why capture could not be set up.
@@ -19,7 +21,9 @@ pub enum CaptureError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// A program cannot be started.
-    #[error("cannot run {program}: {source}; install the package `iptables` (and `iproute2`) in this image")]
+    #[error(
+        "cannot run {program}: {source}; install the package that has it (iptables or nftables, and iproute2) in this image"
+    )]
     Start {
         /// Its name.
         program: String,
@@ -36,123 +40,145 @@ pub enum CaptureError {
         /// What it said.
         stderr: String,
     },
+    /// Neither back end works.
+    #[error("neither iptables nor nft can be used: {iptables}; {nft}")]
+    NoProgram {
+        /// What is wrong with iptables.
+        iptables: String,
+        /// What is wrong with nft.
+        nft: String,
+    },
+    /// `--force-iptables-binary` names none.
+    #[error("--force-iptables-binary {0:?}: expected iptables, iptables-nft or iptables-legacy")]
+    Binary(String),
+    /// `--probe-timeout` is no duration.
+    #[error("--probe-timeout {0:?}: expected a duration such as 5s")]
+    Timeout(String),
     /// `MELTEMI_BYPASS_MARK` is not a number.
     #[error("MELTEMI_BYPASS_MARK={0:?}: expected a number, such as 1337")]
     Mark(String),
+    /// A network namespace cannot be entered.
+    #[error(
+        "--network-namespace {path}: {source}; expected the file of a network namespace, such as /var/run/netns/pod"
+    )]
+    Namespace {
+        /// Its file.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// `--run-validation` found that capture does not work.
+    #[error(
+        "capture does not work, so the workload is not ready for the mesh: {0}; with a CNI plugin, the pod may have been started before its node was ready"
+    )]
+    Validation(String),
+}
+
+impl CaptureError {
+    /// The exit status that tells this failure from others: CNI repair looks for that of the validation.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Validation(_) => 126,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs `istio-iptables`.
 ///
 /// # Errors
-/// When a flag makes no sense or the rules cannot be written.
+/// When a flag makes no sense, the rules cannot be written, or they do not work.
 pub fn run(args: &CaptureArgs) -> Result<(), CaptureError> {
     for text in args.unsupported() {
         warn!("{text}");
     }
+    let options = options(args)?;
+    if args.redirect_dns && options.dns == Resolvers::None {
+        warn!(
+            "DNS is not captured: /etc/resolv.conf names no server; --capture-all-dns would capture look-ups to any"
+        );
+    }
+    let plan = plan(&options);
+    if args.dry_run {
+        print!("{}", dry_run(args, &plan)?);
+        return Ok(());
+    }
+    enter(&args.network_namespace)?;
+    let families: &[Family] = if args.dual_stack || has_ipv6() { &Family::ALL } else { &[Family::V4] };
+    if args.cleanup_only {
+        return take_away(args, &plan, families);
+    }
+    if !args.skip_rule_apply {
+        Backend::choose(args)?.apply(&plan, families)?;
+        route(&plan, families)?;
+    }
+    if args.run_validation { validate(args, &options, families) } else { Ok(()) }
+}
+
+fn options(args: &CaptureArgs) -> Result<Options, CaptureError> {
     let mark = match std::env::var("MELTEMI_BYPASS_MARK") {
         Ok(text) if !text.is_empty() => Some(text.parse().map_err(|_| CaptureError::Mark(text))?),
         _ => None,
     };
-    let options = Options::new(args, mark, &user, &group)?;
-    let families: &[Family] =
-        if args.dry_run || args.dual_stack || has_ipv6() { &[Family::V4, Family::V6] } else { &[Family::V4] };
-    for family in families {
-        let plan = plan(&options, *family);
-        if args.dry_run {
-            print_plan(&plan, args.cleanup);
-        } else if args.cleanup {
-            take_away(&plan)?;
-        } else if !args.skip_rule_apply {
-            apply(&plan)?;
-        }
-    }
-    Ok(())
+    let resolvers = servers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    Ok(Options::new(args, &Surroundings { mark, users: &user, groups: &group, resolvers })?)
 }
 
-fn print_plan(plan: &Plan, remove: bool) {
-    let name = Programs::of(plan.family).restore;
-    if remove {
-        // Without a look at the tables: what a plan of these options would have to take away.
-        println!("# {name} --noflush\n{}", cleanup(plan, &restore(plan, "")));
-        return;
+/// What would be done.
+fn dry_run(args: &CaptureArgs, plan: &Plan) -> Result<String, CaptureError> {
+    let mut text = Backend::of_dry_run(args)?.show(plan, &Family::ALL, args.cleanup_only);
+    let routing = if args.cleanup_only { plan.undo() } else { plan.routing.clone() };
+    for (family, line) in routing {
+        let ip = if family == Family::V6 { "ip -6" } else { "ip" };
+        text += &format!("# {ip} {line}\n");
     }
-    println!("# {name} --noflush\n{plan}");
+    Ok(text)
 }
 
-fn apply(plan: &Plan) -> Result<(), CaptureError> {
-    let programs = Programs::of(plan.family);
-    let text = restore(plan, &command(programs.save, &[], "")?);
-    command(programs.restore, &["--noflush"], &text)?;
-    for line in &plan.routing {
+fn route(plan: &Plan, families: &[Family]) -> Result<(), CaptureError> {
+    for (family, line) in plan.routing.iter().filter(|(family, _)| families.contains(family)) {
         // A former run may have added it; the kernel answers that it exists.
-        if let Err(error) = routing(plan.family, line)
+        if let Err(error) = routing(*family, line)
             && !error.to_string().contains("File exists")
         {
             return Err(error);
         }
     }
-    info!(program = programs.restore, rules = plan.rules.len(), "traffic capture is set up");
     Ok(())
 }
 
-fn take_away(plan: &Plan) -> Result<(), CaptureError> {
-    let programs = Programs::of(plan.family);
-    let text = cleanup(plan, &command(programs.save, &[], "")?);
-    if !text.is_empty() {
-        command(programs.restore, &["--noflush"], &text)?;
+fn validate(args: &CaptureArgs, options: &Options, families: &[Family]) -> Result<(), CaptureError> {
+    let limit =
+        seconds(&args.probe_timeout).ok_or_else(|| CaptureError::Timeout(args.probe_timeout.clone()))?;
+    for family in families {
+        probe::check(*family, options.outbound_port, args.iptables_probe_port, limit)
+            .map_err(CaptureError::Validation)?;
     }
-    for line in undo(plan) {
-        if let Err(error) = routing(plan.family, &line) {
-            warn!(%error, "a route of ours was not there");
-        }
-    }
-    info!(program = programs.restore, "traffic capture is taken away");
+    info!("traffic capture works");
     Ok(())
 }
 
-struct Programs {
-    save: &'static str,
-    restore: &'static str,
+fn seconds(text: &str) -> Option<Duration> {
+    crate::settings::GoDuration::parse(text).map(|value| value.0)
 }
 
-impl Programs {
-    fn of(family: Family) -> Self {
-        match family {
-            Family::V4 => Self { save: "iptables-save", restore: "iptables-restore" },
-            Family::V6 => Self { save: "ip6tables-save", restore: "ip6tables-restore" },
-        }
-    }
+/// The resolvers that a `resolv.conf` names.
+pub(super) fn servers(text: &str) -> Vec<IpAddr> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .filter_map(|rest| rest.split_whitespace().next()?.split('%').next()?.parse().ok())
+        .collect()
 }
 
-fn routing(family: Family, line: &str) -> Result<(), CaptureError> {
-    let v6: &[&str] = if family == Family::V6 { &["-6"] } else { &[] };
-    let args: Vec<&str> = v6.iter().copied().chain(line.split(' ')).collect();
-    command("ip", &args, "").map(drop)
-}
-
-/// Runs a program with `input` and gives its output.
-fn command(program: &str, args: &[&str], input: &str) -> Result<String, CaptureError> {
-    let start = |source| CaptureError::Start { program: program.to_owned(), source };
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that fails early closes its input; its exit status says more than the broken pipe.
-        let _ = stdin.write_all(input.as_bytes());
+fn enter(path: &str) -> Result<(), CaptureError> {
+    if path.is_empty() {
+        return Ok(());
     }
-    let output = child.wait_with_output().map_err(start)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(CaptureError::Failed {
-        program: format!("{program} {}", args.join(" ")),
-        status: output.status.to_string(),
-        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
+    let enter = || {
+        let file = fs::File::open(path)?;
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
+    };
+    enter().map_err(|source| CaptureError::Namespace { path: path.to_owned(), source })
 }
 
 /// Does this namespace have an IPv6 address beyond its own link?

@@ -1,12 +1,11 @@
 //! What to capture, checked; and the plan that follows from it.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::args::CaptureArgs;
-use super::rule::{Family, Rule, Table};
+use super::rule::{Chain, Family, Match, Rule, Table};
 
 /// All of something, or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +34,46 @@ pub enum Bypass {
     Gid(u32),
     /// Socket mark, where only one user exists.
     Mark(u32),
+}
+
+impl Bypass {
+    /// The proxy's packets.
+    pub(super) fn own(self) -> Match {
+        match self {
+            Self::Uid(id) => Match::Uid(id),
+            Self::Gid(id) => Match::Gid(id),
+            Self::Mark(mark) => Match::Mark(mark),
+        }
+    }
+
+    /// All others.
+    pub(super) fn foreign(self) -> Match {
+        match self {
+            Self::Uid(id) => Match::NotUid(id),
+            Self::Gid(id) => Match::NotGid(id),
+            Self::Mark(mark) => Match::NotMark(mark),
+        }
+    }
+}
+
+/// Whose outbound traffic is captured, by group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// That of all but these.
+    AllBut(Vec<u32>),
+    /// That of these.
+    Only(Vec<u32>),
+}
+
+/// Whose look-ups go to the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolvers {
+    /// DNS is not captured.
+    None,
+    /// Those to any server.
+    All,
+    /// Those to these servers.
+    Only(Vec<IpNet>),
 }
 
 /// What to capture.
@@ -72,6 +111,24 @@ pub struct Options {
     pub tproxy_table: u32,
     /// Drop what connection tracking finds invalid.
     pub drop_invalid: bool,
+    /// Whose traffic.
+    pub owners: Owners,
+    /// Whose look-ups.
+    pub dns: Resolvers,
+    /// The IPv4 destinations that count as talking to oneself.
+    pub loopback_v4: IpNet,
+}
+
+/// What the rules depend on beside the flags.
+pub struct Surroundings<'a> {
+    /// `MELTEMI_BYPASS_MARK`.
+    pub mark: Option<u32>,
+    /// User ids by name.
+    pub users: Lookup<'a>,
+    /// Group ids by name.
+    pub groups: Lookup<'a>,
+    /// The resolvers of `/etc/resolv.conf`.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// A flag whose value makes no sense.
@@ -87,21 +144,16 @@ pub struct OptionsError {
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
 impl Options {
-    /// Options from the command line. `mark` comes from `MELTEMI_BYPASS_MARK`.
+    /// Options from the command line.
     ///
     /// # Errors
     /// When a flag does not parse; it is named.
-    pub fn new(
-        args: &CaptureArgs,
-        mark: Option<u32>,
-        users: Lookup<'_>,
-        groups: Lookup<'_>,
-    ) -> Result<Self, OptionsError> {
-        Ok(Self {
+    pub fn new(args: &CaptureArgs, around: &Surroundings<'_>) -> Result<Self, OptionsError> {
+        let options = Self {
             outbound_port: args.envoy_port,
             inbound_port: args.inbound_capture_port,
             tunnel_port: args.inbound_tunnel_port,
-            bypass: bypass(args, mark, users, groups)?,
+            bypass: bypass(args, around)?,
             mode: mode(&args.istio_inbound_interception_mode)?,
             inbound: ports_or_all("-b", &args.istio_inbound_ports)?,
             inbound_exclude: ports("-d", &args.istio_local_exclude_ports)?,
@@ -114,30 +166,94 @@ impl Options {
             tproxy_mark: args.istio_inbound_tproxy_mark,
             tproxy_table: args.istio_inbound_tproxy_route_table,
             drop_invalid: args.drop_invalid,
-        })
+            owners: owners(args, around.groups)?,
+            dns: resolvers(args, around),
+            loopback_v4: loopback(&args.istio_outbound_ipv4_loopback_cidr)?,
+        };
+        let by_mark = options.bypass.iter().any(|bypass| matches!(bypass, Bypass::Mark(_)));
+        if options.mode == Interception::Tproxy && by_mark {
+            let expected = "REDIRECT: where the proxy has no user of its own, TPROXY cannot tell its packets from others";
+            return Err(OptionsError { flag: "-m", value: "TPROXY".to_owned(), expected });
+        }
+        Ok(options)
+    }
+
+    /// The destinations that count as talking to oneself.
+    pub(super) fn loopbacks(&self) -> [IpNet; 2] {
+        [self.loopback_v4, IpNet::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST))]
+    }
+
+    /// Was a loopback destination asked for by name?
+    pub(super) fn includes_loopback(&self) -> bool {
+        match &self.outbound {
+            Selection::All => false,
+            Selection::Only(nets) => nets.iter().any(|net| net.addr().is_loopback()),
+        }
     }
 }
 
-fn bypass(
-    args: &CaptureArgs,
-    mark: Option<u32>,
-    users: Lookup<'_>,
-    groups: Lookup<'_>,
-) -> Result<Vec<Bypass>, OptionsError> {
-    if let Some(mark) = mark {
+/// Istio's user, when it exists in the image or not.
+const PROXY_USER: &str = "istio-proxy";
+const PROXY_UID: &str = "1337";
+
+fn bypass(args: &CaptureArgs, around: &Surroundings<'_>) -> Result<Vec<Bypass>, OptionsError> {
+    if let Some(mark) = around.mark {
         // Where only one user exists, rules by user would match everything or nothing.
         return Ok(vec![Bypass::Mark(mark)]);
     }
-    let mut all = Vec::new();
-    for name in list(&args.proxy_uid) {
-        all.push(Bypass::Uid(id("-u", name, users, "a user id or the name of a user of this container")?));
-    }
+    let default = (around.users)(if args.envoy_user.is_empty() { PROXY_USER } else { &args.envoy_user });
+    let default = default.map_or_else(|| PROXY_UID.to_owned(), |id| id.to_string());
+    let uid = if args.proxy_uid.is_empty() { &default } else { &args.proxy_uid };
     // As Istio: the proxy's group has its user's id unless told otherwise.
-    let gid = if args.proxy_gid.is_empty() { &args.proxy_uid } else { &args.proxy_gid };
-    for name in list(gid) {
-        all.push(Bypass::Gid(id("-g", name, groups, "a group id or the name of a group of this container")?));
+    let gid = if args.proxy_gid.is_empty() { uid } else { &args.proxy_gid };
+    let users = ids("-u", uid, around.users, "a user id or the name of a user of this container")?;
+    let groups = ids("-g", gid, around.groups, A_GROUP)?;
+    Ok(users.into_iter().map(Bypass::Uid).chain(groups.into_iter().map(Bypass::Gid)).collect())
+}
+
+const A_GROUP: &str = "a group id or the name of a group of this container";
+/// Groups that one rule can name: kernels limit the conditions of a rule.
+const MOST_GROUPS: usize = 64;
+
+fn owners(args: &CaptureArgs, groups: Lookup<'_>) -> Result<Owners, OptionsError> {
+    let flag = "--owner-groups-include (ISTIO_OUTBOUND_OWNER_GROUPS)";
+    let include = args.owner_groups_include.trim();
+    if include == "*" {
+        let flag = "--owner-groups-exclude (ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE)";
+        return ids(flag, &args.owner_groups_exclude, groups, A_GROUP).map(Owners::AllBut);
     }
-    Ok(all)
+    let only = ids(flag, include, groups, A_GROUP)?;
+    if only.len() > MOST_GROUPS {
+        return Err(OptionsError { flag, value: include.to_owned(), expected: "at most 64 groups" });
+    }
+    Ok(Owners::Only(only))
+}
+
+fn resolvers(args: &CaptureArgs, around: &Surroundings<'_>) -> Resolvers {
+    match (args.redirect_dns, args.capture_all_dns) {
+        (false, _) => Resolvers::None,
+        (true, true) => Resolvers::All,
+        (true, false) if around.resolvers.is_empty() => Resolvers::None,
+        (true, false) => Resolvers::Only(around.resolvers.iter().copied().map(IpNet::from).collect()),
+    }
+}
+
+fn loopback(text: &str) -> Result<IpNet, OptionsError> {
+    let fine = |net: &IpNet| net.addr().is_ipv4() && net.addr().is_loopback() && net.prefix_len() >= 8;
+    text.parse().ok().filter(fine).ok_or_else(|| OptionsError {
+        flag: "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR",
+        value: text.to_owned(),
+        expected: "a network inside of 127.0.0.0/8",
+    })
+}
+
+fn ids(
+    flag: &'static str,
+    names: &str,
+    lookup: Lookup<'_>,
+    expected: &'static str,
+) -> Result<Vec<u32>, OptionsError> {
+    list(names).map(|name| id(flag, name, lookup, expected)).collect()
 }
 
 fn id(
@@ -178,7 +294,7 @@ fn ports_or_all(flag: &'static str, text: &str) -> Result<Selection<u16>, Option
 
 fn nets(flag: &'static str, text: &str) -> Result<Vec<IpNet>, OptionsError> {
     let expected = "a list of CIDRs, such as 10.0.0.0/8,fd00::/8";
-    let parse = |net: &str| net.parse().or_else(|_| net.parse::<std::net::IpAddr>().map(IpNet::from));
+    let parse = |net: &str| net.parse().or_else(|_| net.parse::<IpAddr>().map(IpNet::from));
     list(text)
         .map(|net| parse(net).map_err(|_| OptionsError { flag, value: net.to_owned(), expected }))
         .collect()
@@ -207,35 +323,45 @@ fn interfaces(flag: &'static str, text: &str) -> Result<Vec<String>, OptionsErro
         .collect()
 }
 
-/// The rules of one family.
+/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Which program.
-    pub family: Family,
     /// Rules in order, each at the end of its chain.
     pub rules: Vec<Rule>,
     /// Arguments of `ip` (or `ip -6`) that must be run as well.
-    pub routing: Vec<String>,
+    pub routing: Vec<(Family, String)>,
 }
 
 impl Plan {
-    /// Our chains by table: those that the rules name and the kernel does not have by itself.
-    pub fn chains(&self) -> BTreeMap<Table, Vec<&'static str>> {
-        let mut chains: BTreeMap<Table, Vec<&'static str>> = BTreeMap::new();
-        for rule in &self.rules {
-            let known = chains.entry(rule.table).or_default();
-            if rule.chain.starts_with(super::layout::PREFIX) && !known.contains(&rule.chain) {
-                known.push(rule.chain);
-            }
-        }
-        chains
+    /// The rules of one table, of one family or of both.
+    pub fn rules_of(&self, table: Table, families: &[Family]) -> Vec<&Rule> {
+        let wanted = |rule: &&Rule| {
+            rule.table == table && rule.family().is_none_or(|family| families.contains(&family))
+        };
+        self.rules.iter().filter(wanted).collect()
+    }
+
+    /// Arguments of `ip` that undo the plan's routing.
+    pub fn undo(&self) -> Vec<(Family, String)> {
+        let undo = |line: &str| line.replacen(" add ", " del ", 1).replacen(" replace ", " del ", 1);
+        self.routing.iter().rev().map(|(family, line)| (*family, undo(line))).collect()
     }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::restore::restore(self, ""))?;
-        let ip = if self.family == Family::V6 { "ip -6" } else { "ip" };
-        self.routing.iter().try_for_each(|line| writeln!(f, "# {ip} {line}"))
+/// The chains of ours among these rules: those that they are in and those that they jump to.
+pub(super) fn chains(rules: &[&Rule]) -> Vec<Chain> {
+    let mut all: Vec<Chain> = Vec::new();
+    for rule in rules {
+        let target = match rule.action {
+            super::rule::Action::Jump(chain) => Some(chain),
+            _ => None,
+        };
+        for chain in target.into_iter().chain([rule.chain]) {
+            if !chain.is_hook() && !all.contains(&chain) {
+                all.push(chain);
+            }
+        }
     }
+    all.sort_unstable();
+    all
 }

@@ -1,43 +1,63 @@
-//! One rule, as a value.
-
-use std::fmt;
+//! One rule, as a value; how iptables writes it is in `restore`, how nft writes it in `nft`.
 
 use ipnet::IpNet;
 
-/// A table of iptables.
+/// A table of the kernel's packet filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Packets are changed or marked.
     Mangle,
     /// Connections are redirected.
     Nat,
+    /// Before connection tracking.
+    Raw,
 }
 
 impl Table {
-    /// As written in iptables-save.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mangle => "mangle",
-            Self::Nat => "nat",
-        }
+    /// All of them, in the order in which they are written.
+    pub const ALL: [Self; 3] = [Self::Mangle, Self::Nat, Self::Raw];
+}
+
+/// A chain: two of the kernel's own, and ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Chain {
+    Prerouting,
+    Output,
+    Inbound,
+    Redirect,
+    InRedirect,
+    IstioOutput,
+    OutputDns,
+    Divert,
+    Tproxy,
+    IstioDrop,
+}
+
+impl Chain {
+    /// Does the kernel have it by itself?
+    pub fn is_hook(self) -> bool {
+        matches!(self, Self::Prerouting | Self::Output)
     }
 }
 
-/// IPv4 or IPv6: one program each.
+/// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Family {
-    /// `iptables`.
     V4,
-    /// `ip6tables`.
     V6,
 }
 
 impl Family {
-    /// The loopback address, as a network.
-    pub(super) fn localhost(self) -> IpNet {
-        match self {
-            Self::V4 => IpNet::from(std::net::IpAddr::from([127, 0, 0, 1])),
-            Self::V6 => IpNet::from(std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST)),
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of a network.
+    pub(super) fn of(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
         }
     }
 
@@ -48,12 +68,6 @@ impl Family {
             Self::V6 => IpNet::from(std::net::IpAddr::from([0, 0, 0, 0, 0, 0, 0, 6u16])),
         }
     }
-
-    /// The address ranges of this family.
-    pub(super) fn only(self, nets: &[IpNet]) -> impl Iterator<Item = &IpNet> {
-        nets.iter()
-            .filter(move |net| matches!((self, net), (Self::V4, IpNet::V4(_)) | (Self::V6, IpNet::V6(_))))
-    }
 }
 
 /// A condition.
@@ -61,10 +75,16 @@ impl Family {
 pub enum Match {
     /// Protocol TCP.
     Tcp,
+    /// Protocol UDP.
+    Udp,
     /// Destination port.
     Port(u16),
     /// Any other destination port.
     NotPort(u16),
+    /// Any destination port but these.
+    NotPorts(Vec<u16>),
+    /// Source port.
+    SourcePort(u16),
     /// Arrived on this interface.
     In(String),
     /// Leaves by this interface.
@@ -95,28 +115,44 @@ pub enum Match {
     Invalid,
 }
 
-impl fmt::Display for Match {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Match {
+    /// The family that this condition limits a rule to.
+    fn family(&self) -> Option<Family> {
         match self {
-            Self::Tcp => write!(f, "-p tcp"),
-            Self::Port(port) => write!(f, "--dport {port}"),
-            Self::NotPort(port) => write!(f, "! --dport {port}"),
-            Self::In(name) => write!(f, "-i {name}"),
-            Self::Out(name) => write!(f, "-o {name}"),
-            Self::From(net) => write!(f, "-s {net}"),
-            Self::To(net) => write!(f, "-d {net}"),
-            Self::NotTo(net) => write!(f, "! -d {net}"),
-            Self::Uid(id) => write!(f, "-m owner --uid-owner {id}"),
-            Self::NotUid(id) => write!(f, "-m owner ! --uid-owner {id}"),
-            Self::Gid(id) => write!(f, "-m owner --gid-owner {id}"),
-            Self::NotGid(id) => write!(f, "-m owner ! --gid-owner {id}"),
-            Self::Mark(mark) => write!(f, "-m mark --mark {mark}"),
-            Self::NotMark(mark) => write!(f, "-m mark ! --mark {mark}"),
-            Self::ConnMark(mark) => write!(f, "-m connmark --mark {mark}"),
-            Self::Established => write!(f, "-m conntrack --ctstate RELATED,ESTABLISHED"),
-            Self::Invalid => write!(f, "-m conntrack --ctstate INVALID"),
+            Self::From(net) | Self::To(net) | Self::NotTo(net) => Some(Family::of(net)),
+            _ => None,
         }
     }
+}
+
+/// What happens to a packet for which all conditions hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Back to the calling chain.
+    Return,
+    /// On in another chain.
+    Jump(Chain),
+    /// To this port of this machine.
+    Redirect(u16),
+    /// To the transparent socket on this port, marked.
+    Tproxy {
+        /// The port.
+        port: u16,
+        /// The mark.
+        mark: u32,
+    },
+    /// No other rule of the table matters.
+    Accept,
+    /// Lost.
+    Drop,
+    /// Marks the packet.
+    SetMark(u32),
+    /// The packet's mark becomes the connection's.
+    SaveMark,
+    /// The connection's mark becomes the packet's.
+    RestoreMark,
+    /// Connection tracking keeps it apart from other zones.
+    Zone(u16),
 }
 
 /// A rule at the end of a chain.
@@ -125,17 +161,16 @@ pub struct Rule {
     /// Table it belongs to.
     pub table: Table,
     /// Chain it belongs to.
-    pub chain: &'static str,
+    pub chain: Chain,
     /// All must hold.
     pub matches: Vec<Match>,
-    /// What happens then: `RETURN`, a chain, or a target with its options.
-    pub target: String,
+    /// What happens then.
+    pub action: Action,
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "-A {}", self.chain)?;
-        self.matches.iter().try_for_each(|part| write!(f, " {part}"))?;
-        write!(f, " -j {}", self.target)
+impl Rule {
+    /// The only family that it concerns, when it does not concern both.
+    pub fn family(&self) -> Option<Family> {
+        self.matches.iter().find_map(Match::family)
     }
 }
