@@ -5,8 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use meltemi_proto::any::message_name;
+use meltemi_proto::envoy::service::discovery::v3::Resource as WireResource;
 use meltemi_proto::google::protobuf::Any;
 use meltemi_proto::type_url;
+use prost::Message;
 use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
@@ -87,6 +90,15 @@ pub(crate) fn push_rank(type_url: &str) -> usize {
     type_url::PUSH_ORDER.iter().position(|known| *known == type_url).unwrap_or(usize::MAX)
 }
 
+/// A resource as it came in a state-of-the-world response, with its name and a version; `None` when it cannot be read.
+pub fn unwrapped(any: &Any) -> Option<WireResource> {
+    if message_name(&any.type_url) == "envoy.service.discovery.v3.Resource" {
+        return WireResource::decode(any.value.as_slice()).ok();
+    }
+    let (name, version) = (name_in(&any.value)?.to_string(), content_version(&any.value).to_string());
+    Some(WireResource { name, version, resource: Some(any.clone()), ..Default::default() })
+}
+
 /// A version made from content, for state-of-the-world responses, which carry none for each resource.
 pub(crate) fn content_version(body: &[u8]) -> Arc<str> {
     let mut hasher = DefaultHasher::new();
@@ -116,7 +128,6 @@ pub(crate) fn name_in(body: &[u8]) -> Option<Arc<str>> {
 mod tests {
     use meltemi_proto::envoy::config::cluster::v3::Cluster;
     use meltemi_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
-    use prost::Message;
 
     use super::*;
 

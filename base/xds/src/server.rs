@@ -7,7 +7,7 @@ mod machine;
 mod service;
 mod sotw;
 
-pub use adapter::Limits;
+pub use adapter::{Limits, Out, drive};
 pub use delta::DeltaStream;
 pub use handler::{Handler, Peer, Session, StreamInfo};
 pub use machine::{Ack, Machine, Outcome, Refusal, Sent};

@@ -18,6 +18,7 @@ mod golden;
 pub mod http_client;
 pub mod identity;
 pub mod istiod;
+pub mod last_good;
 pub mod net;
 pub mod relay;
 mod run;

@@ -1,14 +1,16 @@
 //! Passes ADS on: the proxy speaks to a Unix socket, we speak to the control plane for it.
 //!
-//! A stream of the proxy is one stream to the control plane. While there is none we try again and the proxy
-//! waits; when one that stood breaks, the proxy's stream ends, too, and it comes back with all it subscribes to.
-//! [`Watcher`] sees every response: what must survive a restart can be kept there.
+//! A stream of the proxy is one stream to the control plane. When one that stood breaks, the proxy's stream ends, too,
+//! and it comes back with all it subscribes to. While the control plane cannot be reached, the proxy gets what it accepted
+//! last ([`crate::last_good`]), or waits when there is nothing; when the control plane is back, that stream ends as well,
+//! and the proxy, which keeps what it has in between, asks there for what is new.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use meltemi_process::metrics::Counter;
 use meltemi_process::shutdown::Shutdown;
 use meltemi_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
@@ -17,12 +19,15 @@ use meltemi_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use meltemi_xds::client::Backoff;
-use tokio::sync::mpsc;
+use meltemi_xds::server::{self, DeltaStream, Machine, Peer, SotwStream};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::istiod::{Failure, Istiod};
+use crate::last_good::{Keeper, StandIn, Stream};
 
 /// Between two attempts to reach the control plane: every proxy is in sync again within 10 s of its return.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -32,18 +37,15 @@ const QUEUE: usize = 16;
 /// Limit of a response of the control plane, in bytes.
 const MAX_RESPONSE: usize = 256 << 20;
 
-/// Sees what passes.
+/// With a last good configuration at hand, the control plane must answer within this.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Is told where the proxy's configuration comes from.
 pub trait Watcher: Send + Sync + 'static {
-    /// The control plane can be reached, or no longer.
-    fn connected(&self, up: bool);
-    /// A response of the control plane, state of the world.
-    fn sotw(&self, response: &DiscoveryResponse) {
-        let _ = response;
-    }
-    /// A response of the control plane, incremental.
-    fn delta(&self, response: &DeltaDiscoveryResponse) {
-        let _ = response;
-    }
+    /// From the control plane.
+    fn connected(&self);
+    /// From what was accepted last; the control plane cannot be reached.
+    fn stands_in(&self);
 }
 
 /// Counters of the relay.
@@ -59,31 +61,49 @@ pub struct RelayMetrics {
     pub terminations: Counter,
 }
 
+/// How the attempts to reach the control plane went, over all streams.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// In a row, without a response.
+    failures: AtomicU32,
+    /// A connection was possible just now: the next stream is to try.
+    due: AtomicBool,
+}
+
 /// The ADS service on the proxy's socket.
 #[derive(Clone)]
 pub struct Relay {
     /// The control plane.
     pub istiod: Istiod,
-    /// Sees what passes.
+    /// Is told where the configuration comes from.
     pub watcher: Arc<dyn Watcher>,
+    /// What the proxy accepted last.
+    pub keeper: Keeper,
+    /// How the attempts to reach the control plane went.
+    pub attempts: Arc<Attempts>,
     /// Counters.
     pub metrics: RelayMetrics,
     /// Ends streams.
     pub shutdown: Shutdown,
 }
 
-type Responses<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
+type Responses<R> = Pin<Box<dyn futures_util::Stream<Item = Result<R, Status>> + Send>>;
+type Client = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
 
 /// The two variants of the protocol, as far as they differ here.
 #[tonic::async_trait]
 trait Variant: Send + 'static {
     type Request: Send + 'static;
     type Response: Send + 'static;
+    /// Serves the variant in the control plane's place.
+    type Machine: Machine<Request = Self::Request, Response = Self::Response>;
     async fn open(
-        client: &mut AggregatedDiscoveryServiceClient<tonic::transport::Channel>,
+        client: &mut Client,
         requests: Request<ReceiverStream<Self::Request>>,
     ) -> Result<Streaming<Self::Response>, Status>;
-    fn watch(watcher: &dyn Watcher, response: &Self::Response);
+    /// Returns whether the proxy has accepted something.
+    fn asked(stream: &mut Stream, request: &Self::Request) -> bool;
+    fn answered(stream: &mut Stream, response: &Self::Response);
 }
 
 struct Sotw;
@@ -93,16 +113,21 @@ struct Delta;
 impl Variant for Sotw {
     type Request = DiscoveryRequest;
     type Response = DiscoveryResponse;
+    type Machine = SotwStream;
 
     async fn open(
-        client: &mut AggregatedDiscoveryServiceClient<tonic::transport::Channel>,
+        client: &mut Client,
         requests: Request<ReceiverStream<Self::Request>>,
     ) -> Result<Streaming<Self::Response>, Status> {
         Ok(client.stream_aggregated_resources(requests).await?.into_inner())
     }
 
-    fn watch(watcher: &dyn Watcher, response: &Self::Response) {
-        watcher.sotw(response);
+    fn asked(stream: &mut Stream, request: &Self::Request) -> bool {
+        stream.sotw_request(request)
+    }
+
+    fn answered(stream: &mut Stream, response: &Self::Response) {
+        stream.sotw_response(response);
     }
 }
 
@@ -110,16 +135,21 @@ impl Variant for Sotw {
 impl Variant for Delta {
     type Request = DeltaDiscoveryRequest;
     type Response = DeltaDiscoveryResponse;
+    type Machine = DeltaStream;
 
     async fn open(
-        client: &mut AggregatedDiscoveryServiceClient<tonic::transport::Channel>,
+        client: &mut Client,
         requests: Request<ReceiverStream<Self::Request>>,
     ) -> Result<Streaming<Self::Response>, Status> {
         Ok(client.delta_aggregated_resources(requests).await?.into_inner())
     }
 
-    fn watch(watcher: &dyn Watcher, response: &Self::Response) {
-        watcher.delta(response);
+    fn asked(stream: &mut Stream, request: &Self::Request) -> bool {
+        stream.delta_request(request)
+    }
+
+    fn answered(stream: &mut Stream, response: &Self::Response) {
+        stream.delta_response(response);
     }
 }
 
@@ -141,15 +171,19 @@ impl Relay {
         inbound: Streaming<V::Request>,
         out: mpsc::Sender<Result<V::Response, Status>>,
     ) {
-        let (to_istiod, requests) = mpsc::channel(QUEUE);
-        let mut client = tokio::select! {
-            client = self.connect() => client,
+        let client = tokio::select! {
+            client = self.reach() => client,
             () = out.closed() => return,
         };
-        let counted = self.metrics.requests.clone();
-        tokio::spawn(forward(inbound, to_istiod, counted));
-        let end = self.converse::<V>(&mut client, requests, &out).await;
-        self.watcher.connected(false);
+        let Some(mut client) = client else { return self.stand_in::<V>(inbound, out).await };
+        let (to_istiod, requests) = mpsc::channel(QUEUE);
+        let passage = Passage {
+            stream: Arc::new(Mutex::new(self.keeper.stream())),
+            keeper: self.keeper.clone(),
+            requests: self.metrics.requests.clone(),
+        };
+        tokio::spawn(forward::<V>(inbound, to_istiod, passage.clone()));
+        let end = self.converse::<V>(&mut client, requests, &passage, &out).await;
         self.metrics.terminations.inc();
         match end {
             Ok(()) => info!("the control plane ended the xDS stream"),
@@ -161,63 +195,149 @@ impl Relay {
         }
     }
 
+    /// A connection to the control plane, or `None` when the last good configuration is to be used until there is one.
+    async fn reach(&self) -> Option<Client> {
+        if self.keeper.good().is_none() {
+            return Some(self.connect().await);
+        }
+        // The attempt before this one had a connection and no answer on it.
+        let Attempts { failures, due } = self.attempts.as_ref();
+        if !due.swap(false, Ordering::Relaxed) && failures.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let attempt = tokio::time::timeout(GRACE, self.attempt()).await;
+        match attempt.unwrap_or_else(|_| Err(format!("no connection within {GRACE:?}").into())) {
+            Ok(client) => Some(client),
+            Err(error) => {
+                self.failed();
+                warn!(%error, "the control plane cannot be reached");
+                None
+            }
+        }
+    }
+
+    /// Serves the last good configuration until the control plane can be reached.
+    async fn stand_in<V: Variant>(
+        &self,
+        inbound: Streaming<V::Request>,
+        out: mpsc::Sender<Result<V::Response, Status>>,
+    ) {
+        let Some(config) = self.keeper.good() else { return };
+        info!(
+            resources = config.len(),
+            "the last good configuration is in force until the control plane is back"
+        );
+        self.watcher.stands_in();
+        let (reached, seen) = watch::channel(false);
+        let look = async {
+            tokio::time::sleep(self.wait()).await;
+            drop(self.connect().await);
+            self.attempts.due.store(true, Ordering::Relaxed);
+            reached.send_replace(true);
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = server::drive::<V::Machine, _, _>(StandIn::new(config, seen), Peer::default(), inbound, out, false) => {}
+            () = look => {}
+        }
+    }
+
     async fn converse<V: Variant>(
         &self,
-        client: &mut AggregatedDiscoveryServiceClient<tonic::transport::Channel>,
+        client: &mut Client,
         requests: mpsc::Receiver<V::Request>,
+        passage: &Passage,
         out: &mpsc::Sender<Result<V::Response, Status>>,
     ) -> Result<(), Failure> {
         let mut request = Request::new(ReceiverStream::new(requests));
-        *request.metadata_mut() = self.istiod.headers().await?;
-        let mut responses = V::open(client, request).await?;
-        self.watcher.connected(true);
+        *request.metadata_mut() = self.istiod.headers().await.inspect_err(|_| self.failed())?;
+        let mut responses = V::open(client, request).await.inspect_err(|_| self.failed())?;
+        self.watcher.connected();
         debug!("xDS stream to the control plane is open");
+        let mut answered = false;
         loop {
             let response = tokio::select! {
                 response = responses.next() => response,
                 () = out.closed() => return Ok(()),
             };
-            let Some(response) = response.transpose()? else { return Ok(()) };
+            let Some(response) = response.transpose().inspect_err(|_| {
+                if !answered {
+                    self.failed()
+                }
+            })?
+            else {
+                return Ok(());
+            };
+            if !std::mem::replace(&mut answered, true) {
+                self.attempts.failures.store(0, Ordering::Relaxed);
+            }
             self.metrics.responses.inc();
-            V::watch(self.watcher.as_ref(), &response);
+            V::answered(&mut passage.stream.lock(), &response);
             if out.send(Ok(response)).await.is_err() {
                 return Ok(());
             }
         }
     }
 
+    async fn attempt(&self) -> Result<Client, Failure> {
+        Ok(AggregatedDiscoveryServiceClient::new(self.istiod.channel().await?)
+            .max_decoding_message_size(MAX_RESPONSE)
+            .max_encoding_message_size(usize::MAX))
+    }
+
     /// Tries until there is a connection.
-    async fn connect(&self) -> AggregatedDiscoveryServiceClient<tonic::transport::Channel> {
-        let backoff = Backoff { max: LONGEST_WAIT, ..Backoff::default() };
-        let mut failures = 0;
+    async fn connect(&self) -> Client {
         loop {
-            match self.istiod.channel().await {
-                Ok(channel) => {
-                    return AggregatedDiscoveryServiceClient::new(channel)
-                        .max_decoding_message_size(MAX_RESPONSE)
-                        .max_encoding_message_size(usize::MAX);
-                }
+            match self.attempt().await {
+                Ok(client) => return client,
                 Err(error) => {
-                    let wait = backoff.delay(failures, fastrand::f64());
-                    failures += 1;
-                    self.metrics.connection_failures.inc();
+                    self.failed();
+                    let wait = self.wait();
                     warn!(%error, retry_in = ?wait, "the control plane cannot be reached");
                     tokio::time::sleep(wait).await;
                 }
             }
         }
     }
+
+    fn failed(&self) {
+        self.attempts.failures.fetch_add(1, Ordering::Relaxed);
+        self.metrics.connection_failures.inc();
+    }
+
+    /// Before the next attempt.
+    fn wait(&self) -> Duration {
+        let backoff = Backoff { max: LONGEST_WAIT, ..Backoff::default() };
+        backoff.delay(self.attempts.failures.load(Ordering::Relaxed).saturating_sub(1), fastrand::f64())
+    }
+}
+
+/// What both directions of a stream share.
+#[derive(Clone)]
+struct Passage {
+    stream: Arc<Mutex<Stream>>,
+    keeper: Keeper,
+    requests: Counter,
 }
 
 /// Ends when either side does; dropping the sender ends the stream to the control plane.
-async fn forward<T>(mut inbound: Streaming<T>, to_istiod: mpsc::Sender<T>, counted: Counter) {
+async fn forward<V: Variant>(
+    mut inbound: Streaming<V::Request>,
+    to_istiod: mpsc::Sender<V::Request>,
+    passage: Passage,
+) {
     loop {
         let request = tokio::select! {
             request = inbound.next() => request,
             () = to_istiod.closed() => return,
         };
         let Some(Ok(request)) = request else { return };
-        counted.inc();
+        passage.requests.inc();
+        {
+            let mut stream = passage.stream.lock();
+            let changed = V::asked(&mut stream, &request);
+            passage.keeper.note(&stream, changed);
+        }
         if to_istiod.send(request).await.is_err() {
             return;
         }

@@ -21,6 +21,7 @@ use crate::data_plane::{DataPlane, StartOptions, Starter};
 use crate::http_client::Target;
 use crate::identity::{Rotation, Secrets, Signer};
 use crate::istiod::{Failure, Istiod};
+use crate::last_good::{Directory, Keeper};
 use crate::net::{Dial, listen_unix};
 use crate::relay::{Relay, Watcher};
 use crate::settings::Settings;
@@ -37,8 +38,11 @@ pub async fn proxy(settings: Settings, starter: Arc<dyn Starter>, signal: Shutdo
     let readiness = Readiness::new();
     // The agent's own tasks outlive the signal: the proxy needs them while it drains.
     let tasks = Shutdown::new();
-    let secrets = start_identity(&settings, &metrics, &readiness, &tasks)?;
-    serve_sockets(&settings, &metrics, &readiness, secrets, &tasks)?;
+    let directory = last_good_directory(&settings);
+    let secrets = start_identity(&settings, &metrics, &readiness, &tasks, directory.clone())?;
+    let keeper =
+        directory.map_or_else(Keeper::in_memory, |directory| Keeper::open(directory, &settings.node));
+    serve_sockets(&settings, &metrics, &readiness, secrets, &tasks, keeper)?;
     let plane = starter.start(bootstrap(&settings, starter.extensions()), start_options(&settings)).await?;
     let (quit, drain) = (signal.child(), Arc::new(Notify::new()));
     let status = Status {
@@ -97,6 +101,7 @@ fn start_identity(
     metrics: &AgentMetrics,
     readiness: &Readiness,
     tasks: &Shutdown,
+    directory: Option<Directory>,
 ) -> Result<Secrets, Failure> {
     let (current, workload) = watch::channel(None);
     let rotation = Rotation {
@@ -104,6 +109,7 @@ fn start_identity(
         signer: Arc::new(Signer::new(settings)),
         root_file: settings.paths.root_cert.clone(),
         current,
+        directory,
         condition: readiness.condition("certificate"),
         expiry: metrics.cert_expiry.clone(),
         requests: metrics.outgoing_requests.clone(),
@@ -119,10 +125,13 @@ fn serve_sockets(
     readiness: &Readiness,
     secrets: Secrets,
     tasks: &Shutdown,
+    keeper: Keeper,
 ) -> Result<(), Failure> {
     let relay = Relay {
         istiod: Istiod::discovery(settings),
-        watcher: Arc::new(Connected(readiness.condition("control plane"))),
+        watcher: Arc::new(Configured(readiness.condition("control plane"))),
+        keeper,
+        attempts: Arc::default(),
         metrics: metrics.relay.clone(),
         shutdown: tasks.clone(),
     };
@@ -150,15 +159,27 @@ fn stop(tasks: &Shutdown) -> impl Future<Output = ()> + use<> {
     async move { tasks.requested().await }
 }
 
-/// Ready once the control plane was reached; losing it later is no reason to take the pod out of service.
-struct Connected(Condition);
+/// Ready once the control plane was reached or the last good configuration stands in for it; losing it later is no
+/// reason to take the pod out of service.
+struct Configured(Condition);
 
-impl Watcher for Connected {
-    fn connected(&self, up: bool) {
-        if up {
-            self.0.ready();
-        }
+impl Watcher for Configured {
+    fn connected(&self) {
+        self.0.ready();
     }
+
+    fn stands_in(&self) {
+        self.0.ready();
+    }
+}
+
+/// Where what must survive a restart of the container is kept, if there is such a place.
+fn last_good_directory(settings: &Settings) -> Option<Directory> {
+    let path = &settings.paths.last_good;
+    let opened = Directory::open(path).inspect_err(|error| {
+        info!(path = %path.display(), %error, "without the volume istio-data a restart needs the control plane");
+    });
+    opened.ok()
 }
 
 fn start_options(settings: &Settings) -> StartOptions {

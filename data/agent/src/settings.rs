@@ -30,6 +30,8 @@ pub struct Paths {
     pub xds: PathBuf,
     /// Where the bootstrap is written.
     pub config_dir: PathBuf,
+    /// Where the last good configuration and the certificate are kept.
+    pub last_good: PathBuf,
 }
 
 /// The agent's settings.
@@ -170,6 +172,7 @@ impl Paths {
             sds: "./var/run/secrets/workload-spiffe-uds/socket".into(),
             xds: config_dir.join("XDS"),
             config_dir,
+            last_good: "/var/lib/istio/data/last-good".into(),
         }
     }
 }

@@ -16,6 +16,7 @@ use http::Request as HttpRequest;
 use meltemi_agent::data_plane::{DataPlane, StartOptions, Starter};
 use meltemi_agent::http_client::{Target, send};
 use meltemi_agent::net::Dial;
+use meltemi_agent::settings::Settings;
 use meltemi_identity::chain;
 use meltemi_process::shutdown::Shutdown;
 use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
@@ -31,6 +32,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use support::{ID, Istiod, named};
+
+const WANTED: [&str; 2] = [type_url::CLUSTER, type_url::LISTENER];
 
 /// A proxy that only takes things in.
 struct Proxy {
@@ -81,8 +84,11 @@ impl Starter for Proxy {
         _: StartOptions,
     ) -> Result<Arc<dyn DataPlane>, Box<dyn Error + Send + Sync>> {
         let node: Node = bootstrap.node.clone().unwrap();
-        let ads =
-            ClientOptions::new(node.clone(), self.delta, vec![(type_url::CLUSTER, Subscription::Wildcard)]);
+        let ads = ClientOptions::new(
+            node.clone(),
+            self.delta,
+            WANTED.map(|url| (url, Subscription::Wildcard)).into(),
+        );
         let mut sds = ClientOptions::new(
             node,
             self.delta,
@@ -127,12 +133,10 @@ fn certificate(secret: &[u8]) -> String {
     String::from_utf8(pem).unwrap()
 }
 
-async fn life(delta: bool) {
-    let istiod = Istiod::new(vec![named("a")]);
-    let dir = tempfile::tempdir().unwrap();
-    let settings = istiod.agent(dir.path()).await;
-    let status_port = settings.status_port;
-    let (seen_in, mut seen) = watch::channel(BTreeMap::new());
+type Seen = watch::Receiver<BTreeMap<String, Bytes>>;
+
+fn proxy(settings: &Settings, delta: bool) -> (Arc<Proxy>, Seen) {
+    let (seen_in, seen) = watch::channel(BTreeMap::new());
     let proxy = Arc::new(Proxy {
         sockets: (settings.paths.xds.clone(), settings.paths.sds.clone()),
         delta,
@@ -140,6 +144,76 @@ async fn life(delta: bool) {
         started: Mutex::new(None),
         running: Arc::default(),
     });
+    (proxy, seen)
+}
+
+async fn healthz(status_port: u16) -> u16 {
+    let status = Target { host: "127.0.0.1".into(), port: status_port, tls: false, dial: Dial::default() };
+    let request = HttpRequest::get("/healthz/ready").header("host", "x").body(Bytes::new()).unwrap();
+    let answer = send(&status, request, Duration::from_secs(10), 1 << 20).await;
+    answer.map_or(0, |answer| answer.status.as_u16())
+}
+
+/// The control plane goes away, the agent is killed and starts again; then the control plane is back.
+async fn restart(delta: bool) {
+    let istiod = Istiod::new(vec![named("a"), named("b")]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = istiod.agent(dir.path()).await;
+    let (first, mut seen) = proxy(&settings, delta);
+    let agent = tokio::spawn(meltemi_agent::proxy(settings.clone(), first, Shutdown::new()));
+    let all = ["a", "b", "l", "default"];
+    let whole = |seen: &BTreeMap<String, Bytes>| all.iter().all(|name| seen.contains_key(*name));
+    let key = seen.wait_for(whole).await.unwrap()["default"].clone();
+    let index = settings.paths.last_good.join("config.json");
+    while !index.exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    agent.abort();
+    assert!(agent.await.unwrap_err().is_cancelled());
+
+    let port = support::free_port().await;
+    settings.discovery.port = port;
+    settings.authority.port = port;
+    settings.status_port = support::free_port().await;
+    let status_port = settings.status_port;
+    let (second, mut seen) = proxy(&settings, delta);
+    let stop = Shutdown::new();
+    let agent = tokio::spawn(meltemi_agent::proxy(settings, second, stop.clone()));
+    assert_eq!(seen.wait_for(whole).await.unwrap()["default"], key, "the certificate of before");
+    while healthz(status_port).await != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    istiod.clusters.send_replace(vec![named("b"), named("c")]);
+    istiod.serve(&format!("127.0.0.1:{port}")).await;
+    let mut had_listener = true;
+    seen.wait_for(|seen| {
+        had_listener &= seen.contains_key("l");
+        seen.contains_key("c") && !seen.contains_key("a") && seen["default"] != key
+    })
+    .await
+    .unwrap();
+    assert!(had_listener, "nothing is taken away in between");
+    stop.request();
+    agent.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_without_the_control_plane_goes_on_incrementally() {
+    restart(true).await;
+}
+
+#[tokio::test]
+async fn a_restart_without_the_control_plane_goes_on_with_the_state_of_the_world() {
+    restart(false).await;
+}
+
+async fn life(delta: bool) {
+    let istiod = Istiod::new(vec![named("a")]);
+    let dir = tempfile::tempdir().unwrap();
+    let settings = istiod.agent(dir.path()).await;
+    let status_port = settings.status_port;
+    let (proxy, mut seen) = proxy(&settings, delta);
     let stop = Shutdown::new();
     let agent = tokio::spawn(meltemi_agent::proxy(settings, proxy.clone(), stop.clone()));
 

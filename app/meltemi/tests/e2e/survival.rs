@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,11 +15,12 @@ use crate::http;
 use crate::kubectl::kubectl;
 
 /// Clients at a time: so many requests can be in a process when it is killed.
-const CLIENTS: usize = 4;
-/// Between two requests of one client.
-const PAUSE: Duration = Duration::from_millis(80);
+const CLIENTS: usize = 8;
+/// Each client asks so often: 100 requests a second in all, where the machine is fast enough.
+const PERIOD: Duration = Duration::from_millis(80);
 const DEPLOYMENTS: [&str; 6] =
     ["details-v1", "productpage-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3"];
+const GATEWAYS: [&str; 2] = ["istio-ingressgateway", "istio-egressgateway"];
 
 /// A page that is not whole, and why.
 fn complaint(url: &str) -> Option<String> {
@@ -32,37 +33,89 @@ fn complaint(url: &str) -> Option<String> {
     }
 }
 
-/// Asks for the page all the while `fault` runs and for some more pages after it. Returns the complaints.
-fn under_load(cluster: &Cluster, fault: impl FnOnce()) -> Vec<String> {
-    let url = cluster.url("productpage");
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let client = || {
-        let mut complaints = Vec::new();
-        while !done.load(Ordering::Relaxed) {
-            complaints.extend(complaint(&url));
-            asked.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(PAUSE);
+/// What faults cost, for people to read and for the verdict at the end.
+struct Losses<'a> {
+    cluster: &'a Cluster,
+    rows: Vec<(String, usize, Vec<String>, usize)>,
+}
+
+impl Losses<'_> {
+    /// Asks for the page all the while `fault` runs and for some more pages after it. `in_flight`: how many requests can have
+    /// been in the process that was killed.
+    fn under_load(&mut self, what: &str, in_flight: usize, fault: impl FnOnce()) {
+        let url = self.cluster.url("productpage");
+        let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let client = |number: usize| {
+            let mut complaints = Vec::new();
+            let mut due = Instant::now() + PERIOD * u32::try_from(number).expect("small") / CLIENTS as u32;
+            while !done.load(Ordering::Relaxed) {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                due = Instant::now().max(due + PERIOD);
+                complaints.extend(complaint(&url));
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+            complaints
+        };
+        let pages = |count: usize| {
+            let until = asked.load(Ordering::Relaxed) + count;
+            while asked.load(Ordering::Relaxed) < until {
+                std::thread::sleep(PERIOD);
+            }
+        };
+        let complaints: Vec<String> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
+            pages(10 * CLIENTS);
+            fault();
+            pages(15 * CLIENTS);
+            done.store(true, Ordering::Relaxed);
+            clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+        });
+        self.rows.push((what.to_owned(), asked.into_inner(), complaints, in_flight));
+    }
+
+    /// Prints the table; nothing may have been lost but what was in flight in a killed process.
+    fn judge(self) {
+        println!("{:<46} {:>8} {:>6} {:>9}", "fault", "requests", "lost", "in flight");
+        for (what, asked, lost, in_flight) in &self.rows {
+            println!("{what:<46} {asked:>8} {:>6} {:>9}", lost.len(), format!("<= {in_flight}"));
         }
-        complaints
-    };
-    let pages = |count: usize| {
-        let until = asked.load(Ordering::Relaxed) + count;
-        while asked.load(Ordering::Relaxed) < until {
-            std::thread::sleep(PAUSE);
+        for (what, _, lost, in_flight) in &self.rows {
+            assert!(lost.len() <= *in_flight, "{what}: {lost:#?}");
         }
-    };
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        pages(10 * CLIENTS);
-        fault();
-        pages(10 * CLIENTS);
-        done.store(true, Ordering::Relaxed);
-        clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
-    })
+    }
 }
 
 fn rolled_out(cluster: &Cluster, namespace: &str, deployment: &str) {
     kubectl(cluster, &format!("-n {namespace} rollout status deploy {deployment} --timeout=120s"));
+}
+
+fn restart(cluster: &Cluster, namespace: &str, deployments: &[&str]) {
+    kubectl(cluster, &format!("-n {namespace} rollout restart deploy {}", deployments.join(" ")));
+    deployments.iter().for_each(|deployment| rolled_out(cluster, namespace, deployment));
+}
+
+/// Every proxy has what istiod would send it.
+fn in_sync(cluster: &Cluster) -> Result<(), String> {
+    let status = cluster.output(&["proxy-status"]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    let rows = status.lines().skip(1);
+    let synced = rows.filter(|row| row.contains("SYNCED") && !row.contains("STALE")).count();
+    if synced == DEPLOYMENTS.len() + GATEWAYS.len() { Ok(()) } else { Err(status) }
+}
+
+/// How often the sidecar of the application's pod was started again, when all of the pod is ready.
+fn ready_again(cluster: &Cluster, app: &str) -> Result<u64, String> {
+    let text = kubectl(cluster, &format!("get pods -l app={app} -o json"));
+    let pods: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let status = &pods["items"][0]["status"];
+    let each = |list: &str| status[list].as_array().cloned().unwrap_or_default();
+    let sidecars = each("initContainerStatuses");
+    let sidecar = sidecars.iter().find(|c| c["name"] == "istio-proxy").ok_or("no sidecar")?;
+    let all = each("containerStatuses").iter().chain([sidecar]).all(|c| c["ready"] == true);
+    match sidecar["restartCount"].as_u64() {
+        Some(count) if all && count > 0 => Ok(count),
+        _ => Err(status.to_string()),
+    }
 }
 
 /// All processes below one.
@@ -105,34 +158,74 @@ fn kill_in_pod(cluster: &Cluster, pod: &str, command: &str) {
 #[test]
 fn faults_cost_no_more_than_what_was_in_flight() {
     let cluster = Cluster::start(&["--demo", "bookinfo"]);
-    let rollout = under_load(&cluster, || {
-        kubectl(&cluster, &format!("rollout restart deploy {}", DEPLOYMENTS.join(" ")));
-        DEPLOYMENTS.iter().for_each(|deployment| rolled_out(&cluster, "default", deployment));
-    });
-    assert_eq!(rollout, [""; 0], "rolling restart of Bookinfo");
-    let scale = under_load(&cluster, || {
+    // One sidecar of another make, for the outage below.
+    let envoy = r#"{"spec":{"template":{"metadata":{"annotations":{"meltemi.io/data-plane":"envoy"}}}}}"#;
+    kubectl(&cluster, &format!("patch deploy ratings-v1 -p {envoy}"));
+    rolled_out(&cluster, "default", "ratings-v1");
+    let mut losses = Losses { cluster: &cluster, rows: Vec::new() };
+    losses.under_load("rolling restart of Bookinfo", 0, || restart(&cluster, "default", &DEPLOYMENTS));
+    losses.under_load("rolling restart of the gateways", 0, || restart(&cluster, "istio-system", &GATEWAYS));
+    losses.under_load("reviews scaled 1, 5, 1", 0, || {
         kubectl(&cluster, "scale deploy reviews-v1 --replicas=5");
         rolled_out(&cluster, "default", "reviews-v1");
         kubectl(&cluster, "scale deploy reviews-v1 --replicas=1");
     });
-    assert_eq!(scale, [""; 0], "scaling up and down");
-    let istiod = under_load(&cluster, || {
+    losses.under_load("istiod's pod deleted", 0, || {
         kubectl(&cluster, "-n istio-system delete pod -l app=istiod");
         rolled_out(&cluster, "istio-system", "istiod");
-        kill_in_pod(&cluster, "istiod", "discovery");
     });
-    assert_eq!(istiod, [""; 0], "istiod deleted, and killed");
-    eventually("every proxy is in sync with the new istiod", || {
-        let status = cluster.meltemi(&["proxy-status"]);
-        let rows = status.lines().skip(1);
-        let synced = rows.filter(|row| row.contains("SYNCED") && !row.contains("STALE")).count();
-        if synced == DEPLOYMENTS.len() + 2 { Ok(()) } else { Err(status) }
-    });
-    for what in ["proxy sidecar", "sample reviews"] {
-        let killed = under_load(&cluster, || kill_in_pod(&cluster, "reviews-v1", what));
-        assert!(killed.len() <= CLIENTS, "kill -9 of {what}: {killed:#?}");
+    losses.under_load("kill -9 of istiod", 0, || kill_in_pod(&cluster, "istiod", "discovery"));
+    eventually("every proxy is in sync with the new istiod", || in_sync(&cluster));
+    for (pod, process, what) in [
+        ("reviews-v1", "proxy sidecar", "kill -9 of a sidecar of reviews (3 pods)"),
+        ("reviews-v1", "sample reviews", "kill -9 of an app of reviews (3 pods)"),
+        ("details-v1", "proxy sidecar", "kill -9 of the sidecar of details (1 pod)"),
+        ("details-v1", "sample details", "kill -9 of the app of details (1 pod)"),
+    ] {
+        losses.under_load(what, CLIENTS, || kill_in_pod(&cluster, pod, process));
     }
+    outage(&mut losses);
+    losses.judge();
 }
+
+/// istiod is away. Sidecars that are killed then start from what they kept on disk, ours and Envoy; others do not notice.
+fn outage(losses: &mut Losses<'_>) {
+    let cluster = losses.cluster;
+    let before = ready_again(cluster, "details").expect("details is ready");
+    losses.under_load("istiod away, kill -9 of the sidecar of details", CLIENTS, || {
+        kubectl(cluster, "-n istio-system scale deploy istiod --replicas=0");
+        kubectl(cluster, "-n istio-system wait pod -l app=istiod --for=delete --timeout=60s");
+        kill_in_pod(cluster, "details-v1", "proxy sidecar");
+        eventually("details is ready without istiod", || match ready_again(cluster, "details") {
+            Ok(count) if count > before => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        kill_in_pod(cluster, "ratings-v1", "proxy sidecar");
+        eventually("ratings is ready without istiod", || ready_again(cluster, "ratings"));
+    });
+    eventually("pages with stars", || {
+        let page = http::get(&cluster.url("productpage")).body;
+        if page.contains("glyphicon-star") { Ok(()) } else { Err(page) }
+    });
+    let stats = kubectl(
+        cluster,
+        "exec deploy/details-v1 -c istio-proxy -- pilot-agent request --debug-port=15020 GET stats/prometheus",
+    );
+    let inbound = |line: &&str| line.starts_with("istio_requests_total") && line.contains("mutual_tls");
+    assert!(stats.lines().any(|line| inbound(&line)), "details was called without mutual TLS: {stats}");
+    let mut since = Instant::now();
+    losses.under_load("istiod is back", 0, || {
+        kubectl(cluster, "-n istio-system scale deploy istiod --replicas=1");
+        rolled_out(cluster, "istio-system", "istiod");
+        since = Instant::now();
+        eventually("every proxy is in sync with istiod", || in_sync(cluster));
+    });
+    println!("in sync {:.1} s after istiod was ready", since.elapsed().as_secs_f64());
+}
+
+/// So many clients write at a time, each so many objects.
+const WRITERS: usize = 8;
+const WRITES: usize = 400;
 
 /// Feeds ConfigMaps to `kubectl create`; the names it says are created.
 fn create(kubeconfig: &str, writer: usize, acknowledged: &AtomicUsize) -> Vec<String> {
@@ -146,7 +239,7 @@ fn create(kubeconfig: &str, writer: usize, acknowledged: &AtomicUsize) -> Vec<St
         .expect("kubectl");
     let mut input = child.stdin.take().expect("a pipe");
     let feeder = std::thread::spawn(move || {
-        for number in 0..150 {
+        for number in 0..WRITES {
             let name = format!("kept-{writer}-{number}");
             let text = format!(
                 "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ v: {name} }}\n"
@@ -184,11 +277,16 @@ fn what_was_acknowledged_survives_a_kill_of_the_daemon() {
     let names: BTreeSet<String> = std::thread::scope(|scope| {
         let count = &acknowledged;
         let writer = |number| scope.spawn(move || create(kubeconfig, number, count));
-        let writers: Vec<_> = (0..4).map(writer).collect();
-        eventually("writes", || match acknowledged.load(Ordering::Relaxed) {
-            count if count >= 100 => Ok(()),
-            count => Err(count.to_string()),
-        });
+        let writers: Vec<_> = (0..WRITERS).map(writer).collect();
+        let reached = |wanted: usize| {
+            eventually("writes", || match acknowledged.load(Ordering::Relaxed) {
+                count if count >= wanted => Ok((count, Instant::now())),
+                count => Err(count.to_string()),
+            })
+        };
+        let (first, last) = (reached(100), reached(700));
+        let seconds = last.1.duration_since(first.1).as_secs_f64();
+        println!("{:.0} acknowledged writes a second", (last.0 - first.0) as f64 / seconds);
         kill_below(outer.expect("a pid"), "__daemon", "");
         writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect()
     });

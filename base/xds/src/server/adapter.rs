@@ -27,10 +27,10 @@ impl Default for Limits {
 }
 
 /// Responses on their way to the peer.
-type Out<M> = mpsc::Sender<Result<<M as Machine>::Response, Status>>;
+pub type Out<M> = mpsc::Sender<Result<<M as Machine>::Response, Status>>;
 
-/// Serves one stream until either side ends it.
-pub(super) async fn drive<M, H, I>(handler: H, peer: Peer, inbound: I, out: Out<M>, node_needed: bool)
+/// Serves one stream until either side ends it. For those who have a stream in hand; others use [`super::service`].
+pub async fn drive<M, H, I>(handler: H, peer: Peer, inbound: I, out: Out<M>, node_needed: bool)
 where
     M: Machine,
     H: Handler,

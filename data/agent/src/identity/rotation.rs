@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::signer::CertificateSigner;
 use crate::istiod::Failure;
+use crate::last_good::{self, Directory};
 
 /// A certificate with its key, in memory only.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Rotation {
     pub root_file: PathBuf,
     /// Where the certificate goes.
     pub current: watch::Sender<Option<Workload>>,
+    /// Where it survives a restart of the container.
+    pub directory: Option<Directory>,
     /// Holds as long as the certificate is valid.
     pub condition: Condition,
     /// `istio_agent_cert_expiry_seconds`.
@@ -74,6 +77,7 @@ impl Rotation {
     pub async fn run(self, shutdown: Shutdown) {
         let backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(30) };
         let mut failures = 0;
+        self.recall();
         loop {
             let wait = match self.renew().await {
                 Ok(workload) => {
@@ -85,6 +89,7 @@ impl Rotation {
                         fastrand::f64(),
                     );
                     info!(id = %self.id, renew_in = ?wait, "workload certificate is in place");
+                    self.remember(&workload);
                     self.current.send_replace(Some(workload));
                     wait.max(backoff.base)
                 }
@@ -100,6 +105,28 @@ impl Rotation {
                 () = shutdown.requested() => return,
                 () = self.sleep(wait, failures > 0) => {}
             }
+        }
+    }
+
+    /// Takes up the certificate of a former run of this container, until there is a new one.
+    fn recall(&self) {
+        let Some(directory) = &self.directory else { return };
+        let path = directory.path().display();
+        match last_good::load_workload(directory, &self.id, SystemTime::now()) {
+            Ok(Some(workload)) => {
+                info!(%path, id = %self.id, "the last certificate is still valid and used until there is a new one");
+                self.current.send_replace(Some(workload));
+                self.judge(None);
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%path, %error, "the last certificate on disk is ignored"),
+        }
+    }
+
+    fn remember(&self, workload: &Workload) {
+        let Some(directory) = &self.directory else { return };
+        if let Err(error) = last_good::save_workload(directory, workload) {
+            warn!(path = %directory.path().display(), %error, "the certificate is not kept");
         }
     }
 

@@ -13,6 +13,7 @@ use meltemi_agent::settings::{Paths, Settings};
 use meltemi_identity::authority::Authority;
 use meltemi_identity::{serving, tls};
 use meltemi_proto::envoy::config::cluster::v3::Cluster;
+use meltemi_proto::envoy::config::listener::v3::Listener;
 use meltemi_proto::istio::auth::v1::istio_certificate_service_server::{
     IstioCertificateService, IstioCertificateServiceServer,
 };
@@ -74,7 +75,7 @@ impl Istiod {
     }
 
     /// Serves TLS on a port of the loopback.
-    async fn serve(&self, address: &str) -> u16 {
+    pub async fn serve(&self, address: &str) -> u16 {
         let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let own = serving::issue(&self.authority, &["localhost"], HOUR).unwrap();
@@ -140,6 +141,13 @@ impl Handler for Istiod {
 #[tonic::async_trait]
 impl Session for Stream {
     fn resources(&mut self, type_url: &str, _: &Subscription) -> ResourceSet {
+        if type_url == type_url::LISTENER {
+            let body = Bytes::from(Listener { name: "l".into(), ..Default::default() }.encode_to_vec());
+            let name: Arc<str> = Arc::from("l");
+            let listener =
+                Resource { name: name.clone(), version: "1".into(), body, type_url: type_url::LISTENER };
+            return Arc::new([(name, listener)].into());
+        }
         if type_url != type_url::CLUSTER {
             return ResourceSet::default();
         }
@@ -186,10 +194,11 @@ fn settings(dir: &Path, port: u16, status_port: u16) -> Settings {
         sds: dir.join("run/sds"),
         xds: dir.join("run/XDS"),
         config_dir: dir.join("run"),
+        last_good: dir.join("last-good"),
     };
     settings
 }
 
-async fn free_port() -> u16 {
+pub async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }

@@ -46,6 +46,7 @@ fn rotation(ca: Arc<Ca>) -> (Rotation, watch::Receiver<Option<Workload>>, Readin
         signer: ca,
         root_file: "/nonexistent".into(),
         current,
+        directory: None,
         condition: readiness.condition("certificate"),
         expiry: metrics.gauge("e", "e"),
         requests: metrics.counter("r", "r"),
@@ -83,4 +84,23 @@ fn renewal_is_due_around_half_of_the_life() {
     assert_eq!(wait(start, 1.0), 55 * HOUR);
     assert_eq!(wait(start + 50 * HOUR, 0.5), Duration::ZERO);
     assert_eq!(wait(start + 200 * HOUR, 0.5), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_without_the_authority_goes_on_with_the_last_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Some(Directory::open(dir.path()).unwrap());
+    let (mut rotation, mut workload, _) = self::rotation(ca(0, None));
+    rotation.directory.clone_from(&directory);
+    let shutdown = Shutdown::new();
+    tokio::spawn(rotation.run(shutdown.clone()));
+    let first = workload.wait_for(Option::is_some).await.unwrap().clone();
+    shutdown.request();
+
+    let (mut rotation, mut workload, readiness) = self::rotation(ca(3, None));
+    rotation.directory = directory;
+    tokio::spawn(rotation.run(Shutdown::new()));
+    assert_eq!(*workload.wait_for(Option::is_some).await.unwrap(), first);
+    readiness.wait().await;
+    workload.wait_for(|now| *now != first).await.unwrap();
 }
