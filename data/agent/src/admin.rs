@@ -47,10 +47,13 @@ fn active(stats: &str) -> u64 {
         .sum()
 }
 
-/// Does a gauge count clients' connections? Not those of the listeners that only the pod's own surroundings use.
+/// Does a gauge count clients' connections, also those that became something else than HTTP? Not those of the listeners
+/// that only the pod's own surroundings use.
 pub(crate) fn is_client_gauge(name: &str) -> bool {
     let own = ["admin", "_15021", "_15090", "worker_"].iter().any(|part| name.contains(part));
-    name.starts_with("listener.") && name.ends_with(".downstream_cx_active") && !own
+    let connections = name.starts_with("listener.") && name.ends_with(".downstream_cx_active");
+    let upgraded = name.starts_with("http.") && name.ends_with(".downstream_cx_upgrades_active");
+    (connections || upgraded) && !own
 }
 
 #[cfg(test)]

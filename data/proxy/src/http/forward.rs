@@ -160,7 +160,8 @@ impl Exchange {
             Some(wanted) if granted => {
                 self.joined = true;
                 let record = (self.record.clone(), limits.idle);
-                let response = wanted.join(response, lease, record, (active, permit, gauge));
+                let drain = self.conn.drain.clone();
+                let response = wanted.join(response, lease, record, drain, (active, permit, gauge));
                 (response, None)
             }
             _ => {

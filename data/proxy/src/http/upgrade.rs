@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::record::Record;
 use crate::base::body::Body;
+use crate::base::drain::Drain;
 use crate::base::head::RequestHead;
 use crate::net::copy::{Progress, both};
 use crate::telemetry::Flags;
@@ -71,12 +72,13 @@ impl Wanted {
         if self.is_connect() { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS }
     }
 
-    /// Joins the two raw connections and makes the client's response.
+    /// Joins the two raw connections until one of them or the drain time ends, and makes the client's response.
     pub(super) fn join(
         self,
         mut response: Response<Incoming>,
         lease: Lease,
         (record, idle): (Rc<Record>, Option<Duration>),
+        drain: Drain,
         keep: impl Sized + 'static,
     ) -> Response<Body> {
         let upstream = hyper::upgrade::on(&mut response);
@@ -89,12 +91,14 @@ impl Wanted {
         let stats = record.hcm.stats.clone();
         stats.downstream_cx_upgrades_total().inc();
         stats.downstream_cx_upgrades_active().inc();
+        let open = drain.enter();
         tokio::task::spawn_local(async move {
             if let (Ok(downstream), Ok(upstream)) = (self.on_upgrade.await, upstream.await) {
                 let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
                 let progress = Progress::default();
                 tokio::select! {
                     _ = both(&mut downstream, &mut upstream, &progress) => {}
+                    () = drain.closing() => {}
                     () = progress.idle(idle) => {
                         record.state.borrow_mut().info.flags.set(Flags::STREAM_IDLE_TIMEOUT);
                     }
@@ -105,7 +109,7 @@ impl Wanted {
             }
             stats.downstream_cx_upgrades_active().dec();
             record.close();
-            drop((lease, keep));
+            drop((lease, keep, open));
         });
         Response::from_parts(parts, Body::Empty)
     }
