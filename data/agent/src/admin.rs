@@ -64,7 +64,8 @@ mod tests {
     fn connections_are_summed_without_our_own() {
         let stats = "listener.0.0.0.0_15006.downstream_cx_active: 3\nlistener.0.0.0.0_15021.downstream_cx_active: 9\n\
             listener.0.0.0.0_15006.worker_0.downstream_cx_active: 3\nlistener.admin.downstream_cx_active: 1\n\
-            listener.0.0.0.0_15001.downstream_cx_active: 2\n";
-        assert_eq!(active(stats), 5);
+            listener.0.0.0.0_15001.downstream_cx_active: 2\n\
+            http.inbound_0.0.0.0_9080.downstream_cx_upgrades_active: 1\n";
+        assert_eq!(active(stats), 6);
     }
 }
