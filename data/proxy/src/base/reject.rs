@@ -72,6 +72,14 @@ pub fn each<'a, P: 'a, T>(
     items.into_iter().enumerate().map(|(i, item)| compile(item).at(format_args!("{field}[{i}]"))).collect()
 }
 
+/// Rejects the first field that is set (`true`) but has no effect here: to pass over it would do something else than was asked for.
+pub fn unsupported(fields: &[(bool, &str)]) -> Compiled<()> {
+    match fields.iter().find(|(set, _)| *set) {
+        Some((_, field)) => Err(Reject::new(*field, "is not supported")),
+        None => Ok(()),
+    }
+}
+
 /// A message that must be there.
 pub fn required<'a, T>(field: &str, value: &'a Option<T>) -> Compiled<&'a T> {
     value.as_ref().ok_or_else(|| Reject::new(field, "is required"))

@@ -50,7 +50,7 @@ impl Connector for ClusterConnector {
         let pick = Pick { random: fastrand::u64(..), ..Pick::default() };
         let host = cluster.pick(pick).ok_or_else(|| format!("cluster {name} has no host"))?;
         let permit = cluster.breakers(false).connections.take_anyway();
-        let overrides = TlsOverrides { alpn: Some(Arc::new([b"h2".to_vec()])), sni: None };
+        let overrides = TlsOverrides { alpn: Some(Arc::new([b"h2".to_vec()])), ..TlsOverrides::default() };
         let connected = connect(&cluster, &host, &overrides, permit)
             .await
             .map_err(|error| format!("cluster {name}, host {}: {error}", host.address))?;

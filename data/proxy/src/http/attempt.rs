@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -18,12 +19,14 @@ use crate::base::body::Body;
 use crate::base::head::RequestHead;
 use crate::failure::{BadRequest, Failure};
 use crate::filters::alpn::AlpnOverrides;
+use crate::route::table::without_port;
 use crate::telemetry::info::Protocol;
 use crate::tls::client::TlsOverrides;
 use crate::upstream::balance::Pick;
 use crate::upstream::cluster::Discovery;
 use crate::upstream::host::ActiveRequest;
 use crate::upstream::pool::{HostPool, Lease, Pools, SendFailure, Wire};
+use crate::upstream::transport::Transport;
 use crate::upstream::{Cluster, Host};
 
 /// What all attempts of a request share.
@@ -102,22 +105,24 @@ impl Plan {
         match lease.send(request).await {
             Ok(response) => Ok(Answer { response, lease, active, host }),
             Err(failure) => {
+                let judged = self.judge(&failure);
                 let stale = lease.is_reused()
-                    && (failure.unsent || failure.is_left_out() || self.is_safe_to_repeat(&failure));
+                    && (failure.unsent || failure.is_left_out() || self.is_safe_to_repeat(&judged));
                 if stale {
                     self.record.state.borrow_mut().may_have_arrived = arrived_before;
                 }
                 host.state.errors.fetch_add(1, Ordering::Relaxed);
-                Err(missed(self.judge(&failure), stale))
+                Err(missed(judged, stale))
             }
         }
     }
 
-    /// Whether repeating the request cannot do anything twice: its method is idempotent (RFC 9110, 9.2.2), or the kernel at the
-    /// other end answered it with a reset, which it does for bytes that no application has read.
-    fn is_safe_to_repeat(&self, failure: &SendFailure) -> bool {
+    /// Whether the connection was lost under a request that cannot do anything twice: its method is idempotent (RFC 9110, 9.2.2).
+    /// A host that reset the stream or spoke nonsense was alive: only the retry policy repeats that.
+    fn is_safe_to_repeat(&self, failure: &Failure) -> bool {
+        let lost = *failure == Failure::UpstreamTerminated;
         let idempotent = self.record.state.borrow().head.method.is_idempotent();
-        (idempotent || failure.is_reset()) && self.upload.can_replay() && !self.upgrade
+        lost && idempotent && self.upload.can_replay() && !self.upgrade
     }
 
     fn judge(&self, failure: &SendFailure) -> Failure {
@@ -165,7 +170,14 @@ impl Plan {
             false => Wire::choose(self.cluster.http.protocol, self.downstream_http2),
         };
         let alpn = self.alpn.as_ref().and_then(|alpn| alpn.of(wire)).cloned();
-        self.pools.get(&self.cluster, host, wire, &TlsOverrides { alpn, sni: None })
+        let http = &self.cluster.http;
+        let tls = matches!(self.cluster.transports.get(host.transport), Transport::Tls(_));
+        let sni = (http.auto_sni && tls).then(|| {
+            let state = self.record.state.borrow();
+            server_name(&state.head.authority).into()
+        });
+        let overrides = TlsOverrides { alpn, sni, must_match: http.auto_san_validation };
+        self.pools.get(&self.cluster, host, wire, &overrides)
     }
 
     fn note(&self, lease: &Lease) {
@@ -190,6 +202,11 @@ impl Plan {
             .ok_or(Failure::BadRequest(BadRequest::Malformed))?;
         Ok(request)
     }
+}
+
+/// An authority's host as a certificate names it: without port and without brackets.
+pub(super) fn server_name(authority: &str) -> &str {
+    without_port(authority).trim_matches(['[', ']'])
 }
 
 /// Method, target and version of a request, by protocol; `None` when the head does not make a valid one.
@@ -222,6 +239,12 @@ pub(super) fn fill(
     } else {
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().insert(HOST, HeaderValue::from_str(authority).ok()?);
+        let body = request.body();
+        let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
+        if unknown && !connect && !request.headers().contains_key(CONTENT_LENGTH) {
+            // Of itself the codec lets no GET have a body whose length it does not know.
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
     }
     Some(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::BodyExt;
 
-use super::attempt::fill;
+use super::attempt::{fill, server_name};
 use super::exchange::Exchange;
 use crate::base::body::Body;
 use crate::base::head::RequestHead;
@@ -59,7 +59,9 @@ async fn copy(
     let pick = Pick { random: fastrand::u64(..), ..Pick::default() };
     let host = cluster.pick(pick)?;
     let wire = Wire::choose(cluster.http.protocol, downstream_http2);
-    let pool = pools.get(&cluster, &host, wire, &TlsOverrides::default());
+    let sni = cluster.http.auto_sni.then(|| server_name(&authority).into());
+    let overrides = TlsOverrides { alpn: None, sni, must_match: cluster.http.auto_san_validation };
+    let pool = pools.get(&cluster, &host, wire, &overrides);
     let mut lease = pool.acquire(false).await.ok()?;
     let mut request = Request::new(body);
     *request.headers_mut() = head.headers.clone();

@@ -25,13 +25,22 @@ pub struct ClientContext {
     common: Common,
     sni: Option<Arc<str>>,
     auto_sni: bool,
+    must_match: bool,
     built: ArcSwapOption<Built>,
 }
 
 #[derive(Debug)]
 struct Built {
     config: Arc<ClientConfig>,
+    /// The same for handshakes whose certificate must be for the server name. Sessions are not shared between the two.
+    matching: Arc<ClientConfig>,
     secrets: super::server::Current,
+}
+
+impl Built {
+    fn config(&self, must_match: bool) -> &Arc<ClientConfig> {
+        if must_match { &self.matching } else { &self.config }
+    }
 }
 
 /// Why a handshake failed, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
@@ -42,8 +51,10 @@ pub type TlsFailure = String;
 pub struct TlsOverrides {
     /// Protocols offered by ALPN.
     pub alpn: Option<Arc<[Vec<u8>]>>,
-    /// Server name.
+    /// Server name: a host name, or an address, which is never sent.
     pub sni: Option<Arc<str>>,
+    /// The certificate must be for the server name.
+    pub must_match: bool,
 }
 
 impl ClientContext {
@@ -57,6 +68,7 @@ impl ClientContext {
             common: Common::compile(common, secrets).at("common_tls_context")?,
             sni: (!proto.sni.is_empty()).then(|| proto.sni.as_str().into()),
             auto_sni: proto.auto_host_sni,
+            must_match: proto.auto_sni_san_validation,
             built: ArcSwapOption::empty(),
         })
     }
@@ -66,27 +78,32 @@ impl ClientContext {
         self.common.current().is_some()
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, TlsFailure> {
+    fn config(&self, must_match: bool) -> Result<Arc<ClientConfig>, TlsFailure> {
         let current =
             self.common.current().ok_or("TLS secrets are not ready: SDS has not delivered them yet")?;
         if let Some(built) = self.built.load().as_ref()
             && built.secrets == current
         {
-            return Ok(built.config.clone());
+            return Ok(built.config(must_match).clone());
         }
-        let config = Arc::new(self.build(&current)?);
-        self.built.store(Some(Arc::new(Built { config: config.clone(), secrets: current })));
-        Ok(config)
+        let built = Arc::new(Built {
+            config: Arc::new(self.build(&current, false)?),
+            matching: Arc::new(self.build(&current, true)?),
+            secrets: current,
+        });
+        self.built.store(Some(built.clone()));
+        Ok(built.config(must_match).clone())
     }
 
-    fn build(&self, current: &super::server::Current) -> Result<ClientConfig, TlsFailure> {
-        let verifier = Verifier { validation: self.common.validation(current), client_required: false };
+    fn build(&self, current: &super::server::Current, must_match: bool) -> Result<ClientConfig, TlsFailure> {
+        let validation = self.common.validation(current)?;
+        let verifier = Verifier { validation, client_required: false, must_match };
         let builder = ClientConfig::builder_with_provider(provider().clone())
             .with_protocol_versions(&self.common.versions)
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier) as Arc<dyn ServerCertVerifier>);
-        let mut config = match current.certificate() {
+        let mut config = match current.certificate()? {
             Some(cert) => {
                 builder.with_client_cert_resolver(Arc::new(super::server::Single(cert.key.clone())))
             }
@@ -103,9 +120,16 @@ impl ClientContext {
         hostname: &str,
         overrides: &TlsOverrides,
     ) -> Result<(TlsStream<Stream>, TlsInfo), TlsFailure> {
-        let mut config = self.config()?;
+        let must_match = self.must_match || overrides.must_match;
+        let mut config = self.config(must_match)?;
         let sni = overrides.sni.as_deref().or(self.sni.as_deref()).or(self.auto_sni.then_some(hostname));
         let name = sni.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+        if must_match && name.is_none() {
+            return Err(format!(
+                "no certificate can be for {:?}: it is no host name",
+                sni.unwrap_or_default()
+            ));
+        }
         if let Some(alpn) = &overrides.alpn {
             Arc::make_mut(&mut config).alpn_protocols = alpn.to_vec();
         }
@@ -117,7 +141,7 @@ impl ClientContext {
         let stream =
             TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error))?;
         let local =
-            self.common.current().and_then(|current| current.certificate().map(|cert| cert.info.clone()));
+            self.common.current().and_then(|c| c.certificate().ok().flatten().map(|cert| cert.info.clone()));
         let info = super::info::of(stream.get_ref().1, local);
         Ok((stream, info))
     }

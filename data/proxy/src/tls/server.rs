@@ -51,10 +51,14 @@ impl PartialEq for Current {
 }
 
 impl Current {
-    pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
+    /// The certificate to show; an error when the secret named for it is of another kind.
+    pub(super) fn certificate(&self) -> Result<Option<&Arc<Certificate>>, String> {
         match self.certificate.as_deref() {
-            Some(Secret::Certificate(certificate)) => Some(certificate),
-            _ => None,
+            None => Ok(None),
+            Some(Secret::Certificate(certificate)) => Ok(Some(certificate)),
+            Some(Secret::Validation(_)) => {
+                Err("the certificate's secret holds a validation context".to_owned())
+            }
         }
     }
 }
@@ -81,11 +85,15 @@ impl Common {
     }
 
     /// Whom to trust now.
-    pub(super) fn validation(&self, current: &Current) -> Validation {
+    pub(super) fn validation(&self, current: &Current) -> Result<Validation, String> {
         let base = self.validation.clone().unwrap_or_default();
         match current.validation.as_deref() {
-            Some(Secret::Validation(delivered)) => base.merged(delivered),
-            _ => base,
+            None => Ok(base),
+            Some(Secret::Validation(delivered)) => Ok(base.merged(delivered)),
+            // To go on would be to trust everybody.
+            Some(Secret::Certificate(_)) => {
+                Err("the validation context's secret holds a certificate".to_owned())
+            }
         }
     }
 
@@ -208,15 +216,15 @@ impl ServerContext {
     }
 
     fn build(&self, current: &Current) -> Result<ServerConfig, String> {
-        let certificate = current.certificate().ok_or("the certificate's secret holds something else")?;
+        let certificate = current.certificate()?.ok_or("there is no certificate to serve with")?;
         let builder = ServerConfig::builder_with_provider(provider().clone())
             .with_protocol_versions(&self.common.versions)
             .map_err(|error| error.to_string())?;
         let builder = if self.common.verifies_peers() || self.require_client_certificate {
-            let validation = self.common.validation(current);
             builder.with_client_cert_verifier(Arc::new(Verifier {
-                validation,
+                validation: self.common.validation(current)?,
                 client_required: self.require_client_certificate,
+                must_match: false,
             }))
         } else {
             builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth())
@@ -241,7 +249,7 @@ impl ServerContext {
             Arc::make_mut(&mut config).alpn_protocols.clear();
         }
         let stream = start.into_stream(config).await.map_err(|error| error.to_string())?;
-        let local = current.certificate().map(|certificate| certificate.info.clone());
+        let local = current.certificate()?.map(|certificate| certificate.info.clone());
         let info = super::info::of(stream.get_ref().1, local);
         Ok((stream, info))
     }
@@ -264,5 +272,46 @@ impl ResolvesClientCert for Single {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meltemi_proto::envoy::config::core::v3::{DataSource, data_source::Specifier};
+    use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{SdsSecretConfig, TlsCertificate};
+    use meltemi_proto::google::protobuf::BoolValue;
+
+    #[test]
+    fn a_validation_secret_of_the_wrong_kind_trusts_nobody() {
+        let ttl = std::time::Duration::from_secs(60);
+        let authority = meltemi_identity::authority::Authority::self_signed("td", ttl).unwrap();
+        let cert = meltemi_identity::serving::issue(&authority, &["a.test"], ttl).unwrap();
+        let inline = |text: String| {
+            Some(DataSource { specifier: Some(Specifier::InlineString(text)), ..Default::default() })
+        };
+        let cert = TlsCertificate {
+            certificate_chain: inline(cert.chain_pem),
+            private_key: inline(cert.key_pem),
+            ..Default::default()
+        };
+        let secrets = Secrets::default();
+        let reference = SdsSecretConfig { name: "ROOTCA".into(), ..Default::default() };
+        let proto = DownstreamTlsContext {
+            common_tls_context: Some(CommonTlsContext {
+                tls_certificates: vec![cert.clone()],
+                validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(
+                    reference,
+                )),
+                ..Default::default()
+            }),
+            require_client_certificate: Some(BoolValue { value: true }),
+            ..Default::default()
+        };
+        let context = ServerContext::compile(&proto, &secrets).unwrap();
+        let wrong = Secret::Certificate(Arc::new(Certificate::compile(&cert).unwrap()));
+        secrets.slot("ROOTCA").set(Some(Arc::new(wrong)));
+        let refused = context.config().map(drop).unwrap_err();
+        assert_eq!(refused, "the validation context's secret holds a certificate");
     }
 }

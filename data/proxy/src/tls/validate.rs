@@ -41,6 +41,23 @@ struct SanMatcher {
     matcher: StringMatcher,
 }
 
+/// What would make us trust fewer peers than we do must not be passed over.
+fn reject_unsupported(proto: &CertificateValidationContext) -> Compiled<()> {
+    let transparency = proto.require_signed_certificate_timestamp.as_ref().is_some_and(|v| v.value);
+    let unsupported = [
+        (proto.crl.is_some(), "crl"),
+        (!proto.verify_certificate_spki.is_empty(), "verify_certificate_spki"),
+        (!proto.verify_certificate_hash.is_empty(), "verify_certificate_hash"),
+        (proto.custom_validator_config.is_some(), "custom_validator_config"),
+        (proto.ca_certificate_provider_instance.is_some(), "ca_certificate_provider_instance"),
+        (proto.system_root_certs.is_some(), "system_root_certs"),
+        (transparency, "require_signed_certificate_timestamp"),
+        (proto.max_verify_depth.is_some(), "max_verify_depth"),
+        (proto.allow_expired_certificate, "allow_expired_certificate"),
+    ];
+    crate::base::reject::unsupported(&unsupported)
+}
+
 impl Validation {
     /// Compiles Envoy's message.
     #[allow(deprecated)] // `match_subject_alt_names` is still sent.
@@ -49,12 +66,7 @@ impl Validation {
         if let Some(source) = &proto.trusted_ca {
             validation.read_roots(&read("trusted_ca", source)?)?;
         }
-        if proto.crl.is_some() {
-            return Err(Reject::new("crl", "revocation lists are not supported"));
-        }
-        if !proto.verify_certificate_spki.is_empty() || !proto.verify_certificate_hash.is_empty() {
-            return Err(Reject::new("verify_certificate_spki", "pinning is not supported"));
-        }
+        reject_unsupported(proto)?;
         validation.accept_untrusted =
             proto.trust_chain_verification() == TrustChainVerification::AcceptUntrusted;
         validation.sans =
@@ -182,6 +194,8 @@ fn ip(bytes: &[u8]) -> Option<std::net::IpAddr> {
 pub(super) struct Verifier {
     pub(super) validation: Validation,
     pub(super) client_required: bool,
+    /// A server's certificate must be for the name of the handshake.
+    pub(super) must_match: bool,
 }
 
 macro_rules! signatures {
@@ -215,11 +229,16 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.validation.check(end_entity, intermediates, now, KeyUsage::server_auth())?;
+        if self.must_match {
+            let other = |_| Error::InvalidCertificate(CertificateError::NotValidForName);
+            let cert = EndEntityCert::try_from(end_entity).map_err(other)?;
+            cert.verify_is_valid_for_subject_name(server_name).map_err(other)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -246,4 +265,31 @@ impl ClientCertVerifier for Verifier {
     }
 
     signatures!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meltemi_proto::envoy::config::core::v3::TypedExtensionConfig;
+    use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::SystemRootCerts;
+    use meltemi_proto::google::protobuf::UInt32Value;
+
+    #[test]
+    fn what_would_narrow_trust_is_not_passed_over() {
+        let rejected = |change: fn(&mut CertificateValidationContext)| {
+            let mut proto = CertificateValidationContext::default();
+            change(&mut proto);
+            Validation::compile(&proto).unwrap_err().field().to_owned()
+        };
+        let custom = TypedExtensionConfig { name: "spiffe".into(), ..Default::default() };
+        assert_eq!(rejected(|p| p.system_root_certs = Some(SystemRootCerts {})), "system_root_certs");
+        assert_eq!(
+            rejected(|p| p.ca_certificate_provider_instance = Some(Default::default())),
+            "ca_certificate_provider_instance"
+        );
+        assert_eq!(rejected(|p| p.max_verify_depth = Some(UInt32Value { value: 1 })), "max_verify_depth");
+        let proto =
+            CertificateValidationContext { custom_validator_config: Some(custom), ..Default::default() };
+        assert_eq!(Validation::compile(&proto).unwrap_err().field(), "custom_validator_config");
+    }
 }

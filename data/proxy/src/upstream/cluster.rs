@@ -80,6 +80,10 @@ pub struct HttpOptions {
     pub keepalive: Option<(Duration, Duration)>,
     /// Number of response headers accepted.
     pub max_headers: usize,
+    /// The server name of a handshake is the host of the request it is for.
+    pub auto_sni: bool,
+    /// The host's certificate must be for that name.
+    pub auto_san_validation: bool,
 }
 
 impl Default for HttpOptions {
@@ -94,6 +98,8 @@ impl Default for HttpOptions {
             windows: (16 << 20, 24 << 20),
             keepalive: None,
             max_headers: 100,
+            auto_sni: false,
+            auto_san_validation: false,
         }
     }
 }

@@ -114,7 +114,7 @@ pub struct HostPool {
     multiplexed: RefCell<Vec<Rc<Multiplexed>>>,
     /// A HTTP/2 connection is being opened; others wait for it instead of opening their own.
     opening: Cell<bool>,
-    waiters: RefCell<VecDeque<oneshot::Sender<()>>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Woken>>>,
     open: Cell<usize>,
 }
 
@@ -146,7 +146,7 @@ impl HostPool {
         let _gauge = Pending::begin(&self.cluster.stats);
         loop {
             if self.opening.get() {
-                self.wait().await;
+                self.wait().await?;
             } else if let Some(permit) = breakers.connections.take() {
                 return self.open(permit).await;
             } else {
@@ -154,7 +154,7 @@ impl HostPool {
                 if self.open.get() == 0 {
                     return self.open(breakers.connections.take_anyway()).await;
                 }
-                self.wait().await;
+                self.wait().await?;
             }
             if let Some(lease) = self.ready() {
                 return Ok(lease);
@@ -176,6 +176,18 @@ impl HostPool {
 
     async fn open(self: &Rc<Self>, permit: super::breaker::Permit) -> Result<Lease, ConnectError> {
         let _opening = (self.wire == Wire::Http2).then(|| Opening::begin(self));
+        let opened = self.dial(permit).await;
+        if let Err(error) = &opened
+            && self.wire == Wire::Http2
+            && self.open.get() == 0
+        {
+            // Who waited for this connection has waited once; to dial again for each in turn would take for ever.
+            self.wake_all(&Err(error.clone()));
+        }
+        opened
+    }
+
+    async fn dial(self: &Rc<Self>, permit: super::breaker::Permit) -> Result<Lease, ConnectError> {
         let connected = connect(&self.cluster, &self.host, &self.overrides, permit).await?;
         let http2 = match self.wire {
             Wire::Http1 => false,
@@ -185,26 +197,26 @@ impl HostPool {
         if http2 { self.start_http2(connected).await } else { self.start_http1(connected).await }
     }
 
-    async fn wait(&self) {
+    async fn wait(&self) -> Woken {
         let (sender, receiver) = oneshot::channel();
         self.waiters.borrow_mut().push_back(sender);
         // An error means that the pool is gone, and with it the wait.
-        let _ = receiver.await;
+        Waiting { pool: self, receiver }.woken().await.unwrap_or(Ok(()))
     }
 
     /// Lets the one who waits longest look again.
     fn wake_one(&self) {
         let mut waiters = self.waiters.borrow_mut();
         while let Some(waiter) = waiters.pop_front() {
-            if waiter.send(()).is_ok() {
+            if waiter.send(Ok(())).is_ok() {
                 return;
             }
         }
     }
 
-    fn wake_all(&self) {
+    fn wake_all(&self, outcome: &Woken) {
         for waiter in self.waiters.borrow_mut().drain(..) {
-            let _ = waiter.send(());
+            let _ = waiter.send(outcome.clone());
         }
     }
 
@@ -229,6 +241,29 @@ impl HostPool {
     }
 }
 
+/// Why a wait is over: to look again, or because the connection waited for did not come about.
+type Woken = Result<(), ConnectError>;
+
+/// A wait for a connection. Given up after it was woken, it wakes the next one instead.
+struct Waiting<'a> {
+    pool: &'a HostPool,
+    receiver: oneshot::Receiver<Woken>,
+}
+
+impl Waiting<'_> {
+    async fn woken(mut self) -> Result<Woken, oneshot::error::RecvError> {
+        (&mut self.receiver).await
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Ok(Ok(())) = self.receiver.try_recv() {
+            self.pool.wake_one();
+        }
+    }
+}
+
 /// Marks that a shared connection is being opened, until it is or the attempt is given up.
 struct Opening(Rc<HostPool>);
 
@@ -242,7 +277,7 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         self.0.opening.set(false);
-        self.0.wake_all();
+        self.0.wake_all(&Ok(()));
     }
 }
 

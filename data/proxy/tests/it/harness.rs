@@ -119,6 +119,15 @@ pub async fn start(yaml: &str) -> Handle {
     handle
 }
 
+/// Starts an engine with one worker, whose requests share their upstream connections.
+pub async fn start_one(yaml: &str) -> Handle {
+    let bootstrap = bootstrap::parse(yaml).expect("the bootstrap is read");
+    let options = Options { concurrency: 1, ..Options::default() };
+    let engine = Engine::start(bootstrap, options).expect("the engine starts");
+    engine.ready().await;
+    engine
+}
+
 /// Starts an engine without waiting.
 pub fn start_cold(yaml: &str) -> Handle {
     let bootstrap = bootstrap::parse(yaml).expect("the bootstrap is read");

@@ -8,6 +8,8 @@ mod control;
 mod draining;
 mod harness;
 mod mesh;
+mod origination;
+mod pools;
 mod protocols;
 mod proxying;
 mod retries;

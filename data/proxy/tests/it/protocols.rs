@@ -125,6 +125,15 @@ async fn connect_opens_a_tunnel() {
 }
 
 #[tokio::test]
+async fn a_get_keeps_a_body_of_unknown_length() {
+    let app = Upstream::echo().await;
+    let engine = start(&bootstrap_of(&[listener(TO_APP, "")], &[cluster("app", app.address, "")])).await;
+    let ask = b"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nmoney\r\n0\r\n\r\n";
+    let answer = talk(engine.listener_address("web").unwrap(), ask).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\n\nmoney"), "{answer}");
+}
+
+#[tokio::test]
 async fn large_bodies_pass_both_ways() {
     let app = Upstream::start(|request| async move { Response::new(Full::from(request.into_body())) }).await;
     let engine = start(&bootstrap_of(&[listener(TO_APP, "")], &[cluster("app", app.address, "")])).await;

@@ -180,32 +180,49 @@ async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
 }
 
 #[tokio::test]
-async fn a_post_that_met_a_dead_connection_is_sent_again_once() {
+async fn what_met_a_dead_connection_is_sent_again_when_that_cannot_do_anything_twice() {
+    // The second request has to wait for the connection of the first.
+    const ONE: &str = ", circuit_breakers: { thresholds: [ { max_connections: 1 } ] }";
+    let put = Request::put("/").header("host", "a").body(Full::from("money")).unwrap();
+    assert_eq!(on_a_reused_connection(put, "", b"").await, 200);
+    // The host may have acted on it before the connection was lost.
+    assert_eq!(on_a_reused_connection(post(), ONE, b"").await, 503);
+    // A host that speaks nonsense was alive.
+    let put = Request::put("/").header("host", "a").body(Full::from("money")).unwrap();
+    assert_eq!(on_a_reused_connection(put, ONE, b"nonsense\r\n\r\n").await, 502);
+}
+
+/// The first connection answers once; to the second request it says `last` and goes away. How that request ended.
+async fn on_a_reused_connection(request: Request<Full<Bytes>>, limits: &str, last: &'static [u8]) -> u16 {
     use tokio::io::AsyncWriteExt;
-    // The first connection answers once and then goes away with the second request unread, which the kernel answers with a reset.
-    let app = raw_server(|mut stream, number| async move {
+    let app = raw_server(move |mut stream, number| async move {
         read_head(&mut stream).await;
         let mut body = [0; 5];
         tokio::io::AsyncReadExt::read_exact(&mut stream, &mut body).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
         if number == 0 {
             stream.readable().await.unwrap();
-            return;
+            if last.is_empty() {
+                // With the request unread, which the kernel answers with a reset.
+                return;
+            }
+            read_head(&mut stream).await;
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut body).await.unwrap();
+            return stream.write_all(last).await.unwrap();
         }
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     })
     .await;
     let route = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
-    let yaml = bootstrap_of(&[listener(route, "")], &[cluster("app", app, "")]);
+    let yaml = bootstrap_of(&[listener(route, "")], &[cluster("app", app, limits)]);
     let engine = start(&yaml).await;
     let stream = tokio::net::TcpStream::connect(engine.listener_address("web").unwrap()).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    for _ in 0..2 {
-        sender.ready().await.unwrap();
-        assert_eq!(read(sender.send_request(post()).await.unwrap()).await.status, 200);
-    }
+    assert_eq!(read(sender.send_request(post()).await.unwrap()).await.status, 200);
+    sender.ready().await.unwrap();
+    read(sender.send_request(request).await.unwrap()).await.status
 }
 
 /// A server that can go away and come back.
@@ -310,15 +327,15 @@ async fn http2_server(
                 stream.read_exact(&mut payload).await.unwrap();
                 let answer = match (kind, flags & 1) {
                     (4, 0) => ACK.to_vec(),
-                    // The end of a request's body.
-                    (0, 1) if number == 0 && u32::from_be_bytes(id) == 3 => match second {
+                    // The end of a request.
+                    (0 | 1, 1) if number == 0 && u32::from_be_bytes(id) == 3 => match second {
                         Second::GoAway => [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &[0, 0, 0, 1], &[0; 4]].concat(),
                         Second::Reset(code) => {
                             counter.fetch_add(usize::from(code != 7), SeqCst);
                             [&[0, 0, 4, 3, 0][..], &id, &code.to_be_bytes()].concat()
                         }
                     },
-                    (0, 1) => {
+                    (0 | 1, 1) => {
                         counter.fetch_add(1, SeqCst);
                         // `:status: 200`, and nothing more.
                         [&[0, 0, 1, 1, 5][..], &id, &[0x88]].concat()
@@ -335,16 +352,17 @@ async fn http2_server(
 
 /// Two requests that change something; how the second ended, and how many the server took in all.
 async fn second_of_two(second: Second, route: &str) -> (u16, usize) {
+    second_of(post(), second, route).await
+}
+
+async fn second_of(request: Request<Full<Bytes>>, second: Second, route: &str) -> (u16, usize) {
     let (address, taken) = http2_server(second).await;
     let yaml = bootstrap_of(&[listener(route, "")], &[cluster("app", address, crate::protocols::HTTP2)]);
     // One worker: the second request finds the connection of the first.
-    let bootstrap = meltemi_proxy::engine::bootstrap::parse(&yaml).unwrap();
-    let options = meltemi_proxy::engine::Options { concurrency: 1, ..Default::default() };
-    let engine = meltemi_proxy::engine::Engine::start(bootstrap, options).unwrap();
-    engine.ready().await;
+    let engine = start_one(&yaml).await;
     let web = engine.listener_address("web").unwrap();
     assert_eq!(send(web, post()).await.status, 200);
-    let status = send(web, post()).await.status;
+    let status = send(web, request).await.status;
     (status, taken.load(std::sync::atomic::Ordering::SeqCst))
 }
 
@@ -362,4 +380,6 @@ async fn a_refused_stream_is_sent_again_where_the_policy_says_so_and_a_reset_one
     assert_eq!(second_of_two(Second::Reset(REFUSED), &default).await, (200, 2));
     assert_eq!(second_of_two(Second::Reset(REFUSED), &with_retries("connect-failure")).await, (503, 1));
     assert_eq!(second_of_two(Second::Reset(INTERNAL), &default).await, (503, 2));
+    // Nor one that could be repeated: that is for the policy to say.
+    assert_eq!(second_of(get("/"), Second::Reset(INTERNAL), &default).await, (503, 2));
 }

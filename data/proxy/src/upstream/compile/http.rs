@@ -3,6 +3,7 @@
 use meltemi_proto::envoy::config::cluster::v3::Cluster as Proto;
 use meltemi_proto::envoy::config::core::v3::{
     Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, KeepaliveSettings,
+    UpstreamHttpProtocolOptions,
 };
 use meltemi_proto::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use meltemi_proto::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
@@ -27,6 +28,9 @@ pub(super) fn compile(proto: &Proto) -> Compiled<HttpOptions> {
     if let Some(common) = &proto.common_http_protocol_options {
         self::common(&mut options, common).at("common_http_protocol_options")?;
     }
+    if let Some(upstream) = &proto.upstream_http_protocol_options {
+        server_names(&mut options, upstream).at("upstream_http_protocol_options")?;
+    }
     if let Some(h2) = &proto.http2_protocol_options {
         options.protocol = UpstreamProtocol::Http2;
         http2(&mut options, h2).at("http2_protocol_options")?;
@@ -42,6 +46,9 @@ fn typed(options: &mut HttpOptions, proto: &HttpProtocolOptions) -> Compiled<()>
     if let Some(common) = &proto.common_http_protocol_options {
         self::common(options, common).at("common_http_protocol_options")?;
     }
+    if let Some(upstream) = &proto.upstream_http_protocol_options {
+        server_names(options, upstream).at("upstream_http_protocol_options")?;
+    }
     if !proto.http_filters.is_empty() {
         let only_codec = proto.http_filters.iter().all(|f| f.name == "envoy.filters.http.upstream_codec");
         if !only_codec {
@@ -53,6 +60,19 @@ fn typed(options: &mut HttpOptions, proto: &HttpProtocolOptions) -> Compiled<()>
         UpstreamProtocolOptions::UseDownstreamProtocolConfig(config) => downstream(options, config),
         UpstreamProtocolOptions::AutoConfig(config) => auto(options, config),
     }
+}
+
+/// Which name handshakes ask for and certificates must have.
+fn server_names(options: &mut HttpOptions, proto: &UpstreamHttpProtocolOptions) -> Compiled<()> {
+    if !proto.override_auto_sni_header.is_empty() {
+        return Err(Reject::new("override_auto_sni_header", "is not supported"));
+    }
+    if proto.auto_san_validation && !proto.auto_sni {
+        return Err(Reject::new("auto_san_validation", "needs auto_sni"));
+    }
+    options.auto_sni = proto.auto_sni;
+    options.auto_san_validation = proto.auto_san_validation;
+    Ok(())
 }
 
 fn explicit(options: &mut HttpOptions, proto: &ExplicitHttpConfig) -> Compiled<()> {

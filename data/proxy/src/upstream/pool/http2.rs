@@ -39,7 +39,7 @@ impl HostPool {
             let limit = conn.limit.get().min(self.cluster.http.max_concurrent_streams as usize);
             (conn.active.get() as usize) < limit
         })?;
-        Some(Lease::new(self, Sender::Http2(Stream::begin(conn)), true))
+        Some(Lease::new(self, Sender::Http2(Stream::begin(self, conn)), true))
     }
 
     fn is_used_up(&self, conn: &Multiplexed) -> bool {
@@ -94,7 +94,10 @@ impl HostPool {
             idle_since: Cell::new(now),
         });
         self.multiplexed.borrow_mut().push(conn.clone());
-        Ok(Lease::new(self, Sender::Http2(Stream::begin(&conn)), false))
+        let stream = Stream::begin(self, &conn);
+        // There is room for more than this one.
+        self.wake_all(&Ok(()));
+        Ok(Lease::new(self, Sender::Http2(stream), false))
     }
 
     pub(super) fn sweep_http2(&self, now: Instant, retired: bool) {
@@ -111,13 +114,14 @@ impl HostPool {
 /// One stream of a connection; counts until dropped.
 pub(super) struct Stream {
     pub(super) conn: Rc<Multiplexed>,
+    pool: Rc<HostPool>,
 }
 
 impl Stream {
-    fn begin(conn: &Rc<Multiplexed>) -> Self {
+    fn begin(pool: &Rc<HostPool>, conn: &Rc<Multiplexed>) -> Self {
         conn.active.set(conn.active.get() + 1);
         conn.requests.set(conn.requests.get().saturating_add(1));
-        Self { conn: conn.clone() }
+        Self { conn: conn.clone(), pool: pool.clone() }
     }
 }
 
@@ -125,5 +129,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.conn.active.set(self.conn.active.get().saturating_sub(1));
         self.conn.idle_since.set(Instant::now());
+        // Its place is free.
+        self.pool.wake_one();
     }
 }

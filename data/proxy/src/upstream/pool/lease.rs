@@ -1,7 +1,6 @@
 //! A connection in the hands of one request.
 
 use std::error::Error as _;
-use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,18 +43,6 @@ impl SendFailure {
     /// Whether the peer's GOAWAY left the stream out: it promises that the request was not looked at (RFC 9113, 6.8).
     pub fn is_left_out(&self) -> bool {
         self.http2().is_some_and(|error| error.is_go_away() && error.is_remote())
-    }
-
-    /// Whether the connection was reset, as opposed to closed in an orderly way.
-    pub fn is_reset(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self.error);
-        while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
-                return matches!(io.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
-            }
-            cause = error.source();
-        }
-        false
     }
 }
 
