@@ -437,3 +437,16 @@ fn limits_hold() {
     }
     assert!(server.request(Delta { type_url: "one.more".into(), ..Default::default() }).is_err());
 }
+
+#[test]
+fn names_under_a_wildcard_are_limited_too() {
+    let mut stream = DeltaStream::default();
+    let ask = |from: u32, to: u32| DeltaDiscoveryRequest {
+        type_url: type_url::CLUSTER.into(),
+        resource_names_subscribe: (from..to).map(|n| format!("no-{n}")).chain(["*".into()]).collect(),
+        ..Default::default()
+    };
+    stream.request(ask(0, 1)).unwrap();
+    stream.request(ask(0, 60_000)).unwrap();
+    assert!(stream.request(ask(60_000, 120_000)).is_err());
+}

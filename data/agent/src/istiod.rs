@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,10 @@ impl Istiod {
     pub async fn headers(&self) -> Result<MetadataMap, Failure> {
         let path = &self.settings.paths.token;
         let mut headers = MetadataMap::new();
+        if self.address.port == ports::XDS_PLAIN && !is_loopback(&self.address.host) {
+            // Whoever listens on the way could be us with it.
+            return Ok(headers);
+        }
         let token = match tokio::fs::read_to_string(path).await {
             Ok(token) => token,
             // The plain port is for the loopback, where nobody asks for a token.
@@ -117,4 +122,10 @@ impl Istiod {
         headers.insert("clusterid", self.settings.metadata.cluster_id.parse()?);
         Ok(headers)
     }
+}
+
+/// Whether a host can be nobody but this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }

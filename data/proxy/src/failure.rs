@@ -62,8 +62,8 @@ pub enum BadRequest {
     Path,
     /// A header name holds an underscore.
     Underscore,
-    /// HTTP/1.0 is not accepted here.
-    LowVersion,
+    /// The body has a transfer coding besides `chunked`.
+    TransferEncoding,
     /// Path or authority is not what HTTP allows.
     Malformed,
 }
@@ -127,7 +127,9 @@ impl Failure {
             Self::BadRequest(BadRequest::Underscore) => {
                 client(S::BAD_REQUEST, "unexpected_underscore", "Bad Request")
             }
-            Self::BadRequest(BadRequest::LowVersion) => client(S::UPGRADE_REQUIRED, "low_version", ""),
+            Self::BadRequest(BadRequest::TransferEncoding) => {
+                client(S::NOT_IMPLEMENTED, "http1.invalid_transfer_encoding", "Not Implemented")
+            }
             Self::BadRequest(BadRequest::Malformed) => client(S::BAD_REQUEST, "codec_error", "Bad Request"),
             Self::RouteNotFound => local(S::NOT_FOUND, Flags::NO_ROUTE_FOUND, "route_not_found", ""),
             Self::ClusterNotFound(status) => local(*status, Flags::NO_CLUSTER_FOUND, "cluster_not_found", ""),

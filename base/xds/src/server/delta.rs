@@ -59,7 +59,9 @@ impl Machine for DeltaStream {
         let ack = answered.map(|pending| Ack { error, ..pending });
         let asked = !subscribe.is_empty() || !unsubscribe.is_empty();
         state.resubscribe(subscribe, &unsubscribe);
-        if state.subscription.as_names().is_some_and(|names| names.len() > MAX_NAMES) {
+        let named = state.subscription.as_names().map_or(0, BTreeSet::len);
+        // Under a wildcard names that do not exist wait here as well.
+        if named.max(state.fresh.len()) > MAX_NAMES {
             return Err(Refusal::Names(type_url.to_string()));
         }
         let answer = asked || (ack.is_some() && std::mem::take(&mut state.dirty));

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What stands in a secret's place; as Envoy has it.
 const REDACTED: &str = "[redacted]";
@@ -26,6 +26,7 @@ pub(super) fn redact(value: &mut Value) {
 fn walk(value: &mut Value, secret: bool) {
     match value {
         Value::Object(fields) => {
+            redact_undecoded(fields);
             for (name, inner) in fields {
                 match (secret, name.as_str()) {
                     (true, "inline_bytes") => *inner = BASE64.encode(REDACTED).into(),
@@ -39,10 +40,28 @@ fn walk(value: &mut Value, secret: bool) {
     }
 }
 
+/// What holds secrets and did not decode is shown by its type alone: its bytes may be those of a key.
+fn redact_undecoded(fields: &mut Map<String, Value>) {
+    let kind = fields.get("@type").and_then(Value::as_str).unwrap_or_default();
+    let holds_secrets = kind.contains(".transport_sockets.tls.") || kind.contains(".transport_sockets.quic.");
+    if holds_secrets && let Some(bytes) = fields.get_mut("value").filter(|value| value.is_string()) {
+        *bytes = REDACTED.into();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_secret_that_does_not_decode_is_not_shown() {
+        let any = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+        let mut dump =
+            json!({"error_state": {"failed_configuration": {"@type": any, "value": "LS0tLS1CRUdJTg=="}}});
+        redact(&mut dump);
+        assert_eq!(dump["error_state"]["failed_configuration"], json!({"@type": any, "value": REDACTED}));
+    }
 
     #[test]
     fn keys_are_hidden_and_certificates_are_not() {

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 /// Tells connections to come to an end. Clones share the signal.
 ///
 /// First [`start`](Self::start): HTTP/2 sends GOAWAY, HTTP/1.1 answers with `connection: close`; nothing is cut, and an idle
-/// HTTP/1.1 connection stays, because its client may be sending just now. Then [`close`](Self::close): idle connections are closed.
+/// HTTP/1.1 connection stays, because its client may be sending just now. Then [`close`](Self::close): idle connections are closed,
+/// and what still goes on is cut a drain time-out later.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
     started: CancellationToken,
@@ -43,6 +44,11 @@ impl Drain {
     /// Whether draining has begun.
     pub fn started(&self) -> bool {
         self.started.is_cancelled()
+    }
+
+    /// Whether draining is over.
+    pub fn closed(&self) -> bool {
+        self.closing.is_cancelled()
     }
 
     /// Waits for draining to begin.

@@ -5,7 +5,7 @@ const TABLE: &str = "\
 400 13 DPE missing_host_header Downstream None
 400 13 DPE path_normalization_failed Downstream None
 400 13 DPE unexpected_underscore Downstream None
-426 2 DPE low_version Downstream None
+501 2 DPE http1.invalid_transfer_encoding Downstream None
 400 13 DPE codec_error Downstream None
 404 12 NR route_not_found Local None
 503 14 NC cluster_not_found Local None
@@ -35,7 +35,7 @@ fn every_failure_has_its_row() {
         Failure::BadRequest(BadRequest::MissingHost),
         Failure::BadRequest(BadRequest::Path),
         Failure::BadRequest(BadRequest::Underscore),
-        Failure::BadRequest(BadRequest::LowVersion),
+        Failure::BadRequest(BadRequest::TransferEncoding),
         Failure::BadRequest(BadRequest::Malformed),
         Failure::RouteNotFound,
         Failure::ClusterNotFound(StatusCode::SERVICE_UNAVAILABLE),

@@ -190,6 +190,15 @@ impl Clusters {
         Ok(())
     }
 
+    /// There are no endpoints of that name: who waits for them has none, who has some keeps them.
+    pub(super) fn not_there(&mut self, name: &str) {
+        for live in self.entries.values().filter_map(|entry| entry.warming.as_ref()) {
+            if matches!(&live.cluster.discovery, Discovery::Eds { service } if &**service == name) {
+                live.ready.set(true);
+            }
+        }
+    }
+
     /// Puts every cluster that is ready into force. `patient` waits for secrets as well.
     pub(super) fn activate(&mut self, registry: &Registry, patient: bool) {
         for (name, entry) in &mut self.entries {

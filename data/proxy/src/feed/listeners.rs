@@ -131,7 +131,8 @@ impl Listeners {
     /// Binds the sockets of a listener, but those that its last version already has.
     fn place(&mut self, name: &Arc<str>, proto: Arc<Proto>, value: Arc<Listener>) -> Compiled<Live> {
         let entry = self.entries.get_mut(name);
-        let twin = |live: &Live| live.value.addresses == value.addresses && live.value.bind == value.bind;
+        let alike = |live: &Live| live.value.bind == value.bind && live.value.options == value.options;
+        let twin = |live: &Live| live.value.addresses == value.addresses && alike(live);
         if let Some(entry) = entry {
             // A version that never came into force hands its sockets over.
             if let Some(warming) = entry.warming.take_if(|live| twin(live)) {
@@ -147,16 +148,22 @@ impl Listeners {
             let addresses = value.addresses.clone();
             return Ok(Live { proto, value, addresses, bound: Vec::new() });
         }
-        let mut bound = Vec::new();
+        let active = self.entries.get(name).and_then(|entry| entry.active.as_ref());
+        let kept = |address: &Address| active.is_some_and(|l| alike(l) && l.addresses.contains(address));
+        let (mut addresses, mut bound) = (Vec::new(), Vec::new());
         for address in &value.addresses {
+            if kept(address) {
+                addresses.push(address.clone());
+                continue;
+            }
             let sockets = self.workers.bind(address, value.options).map_err(|error| {
                 self.stats.listener_create_failure().inc();
                 Reject::new("address", format!("cannot listen on {address}: {error}"))
             })?;
+            addresses.push(sockets.address.clone());
             bound.push(sockets);
         }
         self.stats.listener_create_success().add(bound.len() as u64);
-        let addresses = bound.iter().map(|b| b.address.clone()).collect();
         Ok(Live { proto, value, addresses, bound })
     }
 

@@ -12,7 +12,7 @@ use meltemi_proto::type_url;
 use meltemi_xds::Resource;
 use meltemi_xds::client::{Applied, Apply, Update};
 use prost::Message;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::registry::{Refused, Source};
 use super::{Feed, SharedFeed};
@@ -49,7 +49,7 @@ impl Feed {
         let mut applied = Applied::ok();
         // Removals first: a listener may have left the address that another one wants.
         for name in &update.removed {
-            self.remove(update.type_url, name);
+            self.remove(update.type_url, name, this);
         }
         for resource in &update.upserts {
             match self.upsert(resource, this) {
@@ -103,15 +103,35 @@ impl Feed {
         if rejected > 0 { refusals.inc() } else { successes.inc() }
     }
 
-    fn remove(&mut self, type_url: &'static str, name: &str) {
+    fn remove(&mut self, type_url: &'static str, name: &str, this: &SharedFeed) {
         match type_url {
             type_url::CLUSTER => self.clusters.remove(name),
             type_url::LISTENER => self.listeners.remove(name),
             // Routes, endpoints and secrets live as long as something refers to them: an answer that leaves one out must
-            // not take it from a listener that uses it.
-            _ => {}
+            // not take it from a listener that uses it. But who waits for it must not wait for ever.
+            type_url::ENDPOINT => return self.clusters.not_there(name),
+            type_url::ROUTE => return self.route_not_there(name, this),
+            _ => return,
         }
         self.registry.remove(type_url, name);
+    }
+
+    /// A route table that does not exist may be on its way; after a while there are no routes.
+    fn route_not_there(&self, name: &str, this: &SharedFeed) {
+        let Some(slot) = self.deps.routes.existing(name).filter(|slot| slot.get().is_none()) else { return };
+        let feed = this.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(super::PATIENCE).await;
+            if slot.get().is_some() {
+                return;
+            }
+            warn!(route = %slot.name(), "the control plane has no such route configuration");
+            let empty = RouteConfiguration { name: slot.name().to_string(), ..Default::default() };
+            if let Err(reject) = feed.borrow().route(&empty) {
+                warn!(%reject, "an empty route configuration");
+            }
+            super::settle(&feed);
+        });
     }
 
     fn upsert(&mut self, resource: &Resource, this: &SharedFeed) -> Compiled<bool> {

@@ -1,7 +1,7 @@
 //! What happens to a request's head before it is routed: it is checked, cleaned of what only we may say, and completed.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
     CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
@@ -11,6 +11,7 @@ use http::{Method, Version};
 
 use super::hcm::{Hcm, StripPort, Trust, Underscores};
 use super::path::Normalized;
+use crate::base::address::Address;
 use crate::base::head::{RequestHead, joined};
 use crate::failure::{BadRequest, Failure};
 use crate::matcher::cidr::canonical;
@@ -45,7 +46,10 @@ const STEERING: [HeaderName; 12] = [
 pub(super) fn head(parts: &mut Parts, tls: bool) -> RequestHead {
     let mut headers = std::mem::take(&mut parts.headers);
     let from_uri = parts.uri.authority().map(|a| a.as_str().to_owned());
+    // Of two hosts neither is believed.
+    let one = headers.get_all(HOST).iter().nth(1).is_none();
     let host = headers.remove(HOST).and_then(|h| h.to_str().ok().map(str::to_owned));
+    let host = from_uri.or(host).filter(|_| one);
     let path = match parts.uri.path_and_query() {
         Some(path) if parts.method != Method::CONNECT || parts.uri.scheme().is_some() => {
             path.as_str().to_owned()
@@ -55,7 +59,7 @@ pub(super) fn head(parts: &mut Parts, tls: bool) -> RequestHead {
     RequestHead {
         method: parts.method.clone(),
         scheme: if tls { "https" } else { "http" },
-        authority: from_uri.or(host).unwrap_or_default(),
+        authority: host.unwrap_or_default(),
         path,
         version: parts.version,
         headers,
@@ -74,28 +78,29 @@ pub(super) enum Admitted {
 pub(super) fn admit(
     hcm: &Hcm,
     connection: &ConnectionInfo,
-    head: &mut RequestHead,
+    (head, client): (&mut RequestHead, &mut Option<Address>),
     wants_upgrade: bool,
 ) -> Result<Admitted, Failure> {
     if head.version <= Version::HTTP_10 {
-        match &hcm.http10 {
-            None => return Err(Failure::BadRequest(BadRequest::LowVersion)),
-            Some(default) if head.authority.is_empty() => {
-                // HTTP/1.0 needs no host; an address stands in so that wildcard hosts can match.
-                head.authority =
-                    if default.is_empty() { connection.local.to_string() } else { default.clone() };
-            }
-            Some(_) => {}
+        let default = &hcm.http10_host;
+        if head.authority.is_empty() {
+            // HTTP/1.0 needs no host; an address stands in so that wildcard hosts can match.
+            head.authority = if default.is_empty() { connection.local.to_string() } else { default.clone() };
         }
     }
     if head.authority.is_empty() {
         return Err(Failure::BadRequest(BadRequest::MissingHost));
     }
+    transfer_encoding(&head.headers)?;
     underscores(hcm.underscores, &mut head.headers)?;
     authority(hcm, connection, head);
     hop_by_hop(&mut head.headers, wants_upgrade);
     head.headers.remove(EXPECT);
     let address = trusted_address(&hcm.trust, connection, head);
+    if address != connection.remote.ip().map(|a| a.ip()) {
+        // Nobody tells its port.
+        *client = address.map(|ip| Address::Ip(SocketAddr::new(ip, 0)));
+    }
     forwarded(&hcm.trust, connection, head);
     let internal = is_internal(&hcm.trust, connection, head);
     steering(hcm, head, internal, address);
@@ -116,6 +121,13 @@ pub(super) fn admit(
             Err(Failure::BadRequest(BadRequest::Path))
         }
     }
+}
+
+/// The body goes on in chunks of our own: any other coding would lose its label.
+fn transfer_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+    let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let values = headers.get_all(TRANSFER_ENCODING);
+    if values.iter().all(chunked) { Ok(()) } else { Err(Failure::BadRequest(BadRequest::TransferEncoding)) }
 }
 
 fn underscores(action: Underscores, headers: &mut HeaderMap) -> Result<(), Failure> {
@@ -209,21 +221,14 @@ fn forwarded(trust: &Trust, connection: &ConnectionInfo, head: &mut RequestHead)
     }
 }
 
-/// Whether the request comes from inside: one hop, from a private address.
+/// Whether the request comes from inside: one hop, from an address that is configured to be inside.
 fn is_internal(trust: &Trust, connection: &ConnectionInfo, head: &RequestHead) -> bool {
     let Some(value) = joined(&head.headers, &FORWARDED_FOR) else { return false };
     let mut entries = value.split(',');
     let only = entries.next().and_then(|entry| entry.trim().parse::<IpAddr>().ok());
     let single = entries.next().is_none();
     let address = if trust.use_remote_address { connection.remote.ip().map(|a| a.ip()) } else { only };
-    single && address.is_some_and(is_private)
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match canonical(ip) {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
-    }
+    single && address.is_some_and(|ip| trust.internal.iter().any(|net| net.contains(&canonical(ip))))
 }
 
 fn steering(hcm: &Hcm, head: &mut RequestHead, internal: bool, address: Option<IpAddr>) {

@@ -1,5 +1,6 @@
 //! One try to get a response from one host.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub(super) downstream_http2: bool,
     /// The request wants to leave HTTP: HTTP/1.1 is used.
     pub(super) upgrade: bool,
+    /// The host of the last attempt, also of one that was given up.
+    pub(super) picked: Cell<Option<u64>>,
 }
 
 /// A response's head with the connection it came on.
@@ -70,6 +73,7 @@ impl Plan {
     /// Tries once. `fresh` insists on a new connection.
     pub(super) async fn attempt(&self, avoid: &[u64], fresh: bool) -> Result<Answer, Missed> {
         let host = self.host(avoid).map_err(Missed::before_host)?;
+        self.picked.set(Some(host.id));
         let missed = |failure, stale| Missed { failure, host: Some(host.id), stale };
         {
             let mut state = self.record.state.borrow_mut();

@@ -41,7 +41,8 @@ impl Exchange {
                         Ok(tried) => tried,
                         Err(_) => {
                             stats.upstream_rq_per_try_timeout().inc();
-                            Err(Missed { failure: Failure::PerTryTimeout, host: None, stale: false })
+                            let host = plan.picked.take();
+                            Err(Missed { failure: Failure::PerTryTimeout, host, stale: false })
                         }
                     }
                 }

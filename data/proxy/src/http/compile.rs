@@ -17,7 +17,7 @@ use super::hcm::{
 use super::path::{EscapedSlashes, PathOptions};
 use super::xfcc::ForwardClientCert;
 use crate::base::duration::{bool_or, optional, timeout, u32_or};
-use crate::base::reject::{At, Compiled, Reject, required};
+use crate::base::reject::{At, Compiled, Reject, each, required};
 use crate::base::slot::Slot;
 use crate::filters::{self, Deps, Filter};
 use crate::telemetry::access_log::AccessLogs;
@@ -63,6 +63,7 @@ pub fn compile(
             use_remote_address: bool_or(&proto.use_remote_address, false),
             hops: proto.xff_num_trusted_hops,
             skip_append: proto.skip_xff_append,
+            internal: internal(proto)?,
         },
         request_id: RequestId {
             generate: bool_or(&proto.generate_request_id, true),
@@ -78,7 +79,7 @@ pub fn compile(
         },
         strip_trailing_dot: proto.strip_trailing_host_dot,
         underscores: underscores(proto),
-        http10: http10(proto),
+        http10_host: http10_host(proto),
         timeouts: timeouts(proto)?,
         limits: limits(proto, buffer)?,
         upgrades: proto
@@ -109,6 +110,12 @@ fn routes(proto: &Proto, deps: &Deps) -> Compiled<Routes> {
         }
         RouteSpecifier::ScopedRoutes(_) => Err(Reject::new("scoped_routes", "are not supported; use rds")),
     }
+}
+
+/// Which addresses are inside; none unless configured, for a client may well share a private network with us.
+fn internal(proto: &Proto) -> Compiled<Vec<ipnet::IpNet>> {
+    let ranges = proto.internal_address_config.as_ref().map_or(&[][..], |config| &config.cidr_ranges);
+    each("cidr_ranges", ranges, crate::matcher::cidr::compile).at("internal_address_config")
 }
 
 fn value(field: &str, text: &str) -> Compiled<HeaderValue> {
@@ -148,9 +155,9 @@ fn underscores(proto: &Proto) -> Underscores {
 }
 
 /// HTTP/1.0 is accepted by default: old clients are common, and nothing here depends on their absence.
-fn http10(proto: &Proto) -> Option<String> {
+fn http10_host(proto: &Proto) -> String {
     let options = proto.http_protocol_options.as_ref();
-    Some(options.map(|o| o.default_host_for_http_10.clone()).unwrap_or_default())
+    options.map(|o| o.default_host_for_http_10.clone()).unwrap_or_default()
 }
 
 fn timeouts(proto: &Proto) -> Compiled<Timeouts> {

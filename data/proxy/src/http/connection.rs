@@ -79,6 +79,27 @@ impl Connection {
         }
     }
 
+    /// Once the codec was told to end: waits until it had its time and no request is left, whatever the client began to say;
+    /// requests that are under way when draining is over have the drain time-out.
+    pub async fn over(&self) {
+        loop {
+            tokio::select! {
+                () = self.quiet() => {}
+                () = self.drain.closing() => {}
+            }
+            tokio::time::sleep(self.hcm.timeouts.drain).await;
+            if self.active.get() == 0 || self.drain.closed() {
+                return;
+            }
+        }
+    }
+
+    async fn quiet(&self) {
+        while self.active.get() > 0 {
+            self.changed.notified().await;
+        }
+    }
+
     /// HTTP/2 can be told at once; an idle HTTP/1.1 client may be sending a request at this very moment.
     async fn drained(&self) {
         if self.http2 { self.drain.wait().await } else { self.drain.closing().await }

@@ -116,19 +116,19 @@ impl Exchange {
             }
             Action::Direct(direct) => {
                 self.conn.hcm.stats.rq_direct_response().inc();
-                let body = String::from_utf8_lossy(&direct.body);
                 let grpc = self.record.state.borrow().info.grpc;
-                Ok((self.locally(&route, reply::text(direct.status, &body, grpc)), None))
+                Ok((self.locally(&route, reply::direct(direct, grpc)), None))
             }
         }
     }
 
     fn admit(&mut self) -> Result<Option<Response<Body>>, Failure> {
-        let mut state = self.record.state.borrow_mut();
+        let state = &mut *self.record.state.borrow_mut();
         if let Some(wanted) = &self.upgrade {
             wanted.as_http1(&mut state.head);
         }
-        match admit::admit(&self.conn.hcm, &self.conn.info, &mut state.head, self.upgrade.is_some())? {
+        let told = (&mut state.head, &mut state.info.client);
+        match admit::admit(&self.conn.hcm, &self.conn.info, told, self.upgrade.is_some())? {
             Admitted::Yes => Ok(None),
             Admitted::Redirect(path) => {
                 state.info.details = Some("path_normalization_redirect".into());

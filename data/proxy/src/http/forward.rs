@@ -1,5 +1,6 @@
 //! Sending a request to a cluster: rewrites, limits, attempts, and taking the response over.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +15,7 @@ use super::download::Tail;
 use super::exchange::Exchange;
 use super::limits::{Limits, MAX_RETRIES, PER_TRY_TIMEOUT, RETRY_ON, RQ_TIMEOUT};
 use super::record::State;
+use super::upgrade::Tunnel;
 use crate::base::body::Body;
 use crate::base::head::NOT_DELIVERED;
 use crate::failure::Failure;
@@ -91,7 +93,7 @@ impl Exchange {
 
     fn plan(&self, forward: &Forward, cluster: &Arc<Cluster>) -> Plan {
         let state = self.record.state.borrow();
-        let source = self.conn.info.remote.ip().map(|a| a.ip());
+        let source = state.info.remote().ip().map(|a| a.ip());
         Plan {
             cluster: cluster.clone(),
             pools: self.conn.pools.clone(),
@@ -103,6 +105,7 @@ impl Exchange {
             auto_host: matches!(forward.host, HostRewrite::Auto),
             downstream_http2: self.conn.http2,
             upgrade: self.upgrade.is_some(),
+            picked: Cell::default(),
         }
     }
 
@@ -159,9 +162,13 @@ impl Exchange {
         let mut response = match self.upgrade.take() {
             Some(wanted) if granted => {
                 self.joined = true;
-                let record = (self.record.clone(), limits.idle);
-                let drain = self.conn.drain.clone();
-                let response = wanted.join(response, lease, record, drain, (active, permit, gauge));
+                let tunnel = Tunnel {
+                    conn: self.conn.clone(),
+                    record: self.record.clone(),
+                    idle: limits.idle,
+                    max_end: limits.max_end,
+                };
+                let response = wanted.join(response, lease, tunnel, (active, permit, gauge));
                 (response, None)
             }
             _ => {

@@ -55,6 +55,8 @@ pub struct Trust {
     pub hops: u32,
     /// `x-forwarded-for` is not appended to.
     pub skip_append: bool,
+    /// Addresses whose requests may steer us.
+    pub internal: Vec<ipnet::IpNet>,
 }
 
 /// `x-request-id`.
@@ -141,8 +143,8 @@ pub struct Hcm {
     pub strip_trailing_dot: bool,
     /// Underscores in header names.
     pub underscores: Underscores,
-    /// HTTP/1.0 is accepted; the host for requests without one.
-    pub http10: Option<String>,
+    /// The host of HTTP/1.0 requests that name none.
+    pub http10_host: String,
     /// Time-outs.
     pub timeouts: Timeouts,
     /// Limits.

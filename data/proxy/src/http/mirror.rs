@@ -37,6 +37,10 @@ impl Exchange {
             (true, Some((host, port))) => format!("{host}-shadow:{port}"),
             (true, None) => format!("{}-shadow", head.authority),
         };
+        // Copies are requests as well: a slow mirror must not pile them up.
+        let Some(permit) = cluster.breakers(false).requests.take() else {
+            return cluster.stats.upstream_rq_pending_overflow().inc();
+        };
         let body = self.upload.follower();
         let pools = self.conn.pools.clone();
         let http2 = self.conn.http2;
@@ -44,6 +48,7 @@ impl Exchange {
             let send = copy(cluster, pools, head, authority, body, http2);
             // A copy without an answer must not live for ever.
             let _ = tokio::time::timeout(timeout.unwrap_or(Duration::from_secs(60)), send).await;
+            drop(permit);
         });
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::base::body::Body;
 use crate::base::head::NOT_DELIVERED;
 use crate::failure::{Outcome, grpc_status};
+use crate::route::action::Direct;
 use crate::telemetry::Flags;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -39,6 +40,20 @@ pub(super) fn text(status: StatusCode, body: &str, grpc: bool) -> Response<Body>
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     if !body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    response
+}
+
+/// The answer that a route gives itself.
+pub(super) fn direct(direct: &Direct, grpc: bool) -> Response<Body> {
+    if grpc {
+        return trailers_only(direct.status, &String::from_utf8_lossy(&direct.body));
+    }
+    let mut response = text(direct.status, "", false);
+    if !direct.body.is_empty() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(direct.body.len()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        *response.body_mut() = Body::Full(direct.body.clone());
     }
     response
 }
@@ -79,6 +94,15 @@ fn escaped(message: &str) -> String {
 mod tests {
     use super::*;
     use crate::failure::Failure;
+
+    #[tokio::test]
+    async fn a_direct_answer_keeps_its_bytes() {
+        use http_body_util::BodyExt;
+        let image = Direct { status: StatusCode::OK, body: vec![0x89, b'P', 0xff].into() };
+        let response = direct(&image, false);
+        assert_eq!(response.headers()[CONTENT_LENGTH], "3");
+        assert_eq!(&response.into_body().collect().await.unwrap().to_bytes()[..], [0x89, b'P', 0xff]);
+    }
 
     #[test]
     fn a_failure_has_an_http_and_a_grpc_face() {

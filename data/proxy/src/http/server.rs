@@ -32,7 +32,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let _gauges = Gauges::open(&hcm, info.tls.is_some());
-    let Some((io, http2)) = detect(io, &hcm, &info).await else { return };
+    let detected = tokio::select! {
+        detected = detect(io, &hcm, &info) => detected,
+        // A client that has said nothing yet must not find an old configuration later.
+        () = drain.closing() => return hcm.stats.downstream_cx_drain_close().inc(),
+    };
+    let Some((io, http2)) = detected else { return };
     let connection = Connection::new(hcm, info, pools, drain, http2);
     if http2 { serve_http2(io, connection).await } else { serve_http1(io, connection).await }
 }
@@ -94,7 +99,11 @@ where
         outcome = served.as_mut() => outcome,
         () = ending.as_mut() => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                biased;
+                outcome = served => outcome,
+                () = connection.over() => Ok(()),
+            }
         }
     };
     report(&hcm, outcome);
@@ -130,7 +139,11 @@ where
         outcome = served.as_mut() => outcome,
         () = ending.as_mut() => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                biased;
+                outcome = served => outcome,
+                () = connection.over() => Ok(()),
+            }
         }
     };
     report(&hcm, outcome);

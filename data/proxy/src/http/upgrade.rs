@@ -9,14 +9,60 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::record::Record;
 use crate::base::body::Body;
-use crate::base::drain::Drain;
 use crate::base::head::RequestHead;
 use crate::net::copy::{Progress, both};
 use crate::telemetry::Flags;
+use crate::telemetry::stats::tables::HttpStats;
 use crate::upstream::pool::Lease;
+
+/// What bounds the joined connections.
+pub(super) struct Tunnel {
+    pub(super) conn: Rc<Connection>,
+    pub(super) record: Rc<Record>,
+    /// Between bytes.
+    pub(super) idle: Option<Duration>,
+    /// When the stream must be over.
+    pub(super) max_end: Option<Instant>,
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Counts a client's connection that is no longer HTTP.
+struct Active(HttpStats);
+
+impl Active {
+    fn begin(stats: &HttpStats) -> Self {
+        stats.downstream_cx_active().inc();
+        Self(stats.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.downstream_cx_active().dec();
+    }
+}
+
+/// How a request asks to leave HTTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A plain CONNECT.
+    Connect,
+    /// Extended CONNECT over HTTP/2 (RFC 8441).
+    Extended,
+    /// HTTP/1's `upgrade` header.
+    Upgrade,
+}
 
 /// A request to leave HTTP.
 pub(super) struct Wanted {
@@ -24,6 +70,7 @@ pub(super) struct Wanted {
     pub(super) kind: String,
     /// It came over HTTP/2 (extended CONNECT for anything but `CONNECT`).
     pub(super) over_http2: bool,
+    form: Form,
     on_upgrade: OnUpgrade,
 }
 
@@ -31,28 +78,33 @@ impl Wanted {
     /// Whether a request asks for it; takes what will become the raw connection.
     pub(super) fn of(request: &mut Request<Incoming>) -> Option<Self> {
         let over_http2 = request.version() == Version::HTTP_2;
-        let kind = if request.method() == Method::CONNECT {
-            request.extensions().get::<Protocol>().map_or("CONNECT", Protocol::as_str).to_owned()
+        let extended = request.extensions().get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
+        let (form, kind) = if request.method() == Method::CONNECT {
+            match extended {
+                Some(kind) => (Form::Extended, kind),
+                None => (Form::Connect, "CONNECT".to_owned()),
+            }
         } else if over_http2 || !lists_upgrade(request.headers()) {
             return None;
         } else {
-            request.headers().get(UPGRADE)?.to_str().ok()?.to_owned()
+            (Form::Upgrade, request.headers().get(UPGRADE)?.to_str().ok()?.to_owned())
         };
-        // HTTP/2 cleartext upgrades are not done; the request goes on as plain HTTP/1.1.
-        if kind.eq_ignore_ascii_case("h2c") {
+        // HTTP/2 cleartext upgrades are not done; the request goes on as plain HTTP/1.1. CONNECT is a method and no protocol.
+        let no_protocol = form != Form::Connect && kind.eq_ignore_ascii_case("connect");
+        if no_protocol || kind.eq_ignore_ascii_case("h2c") {
             return None;
         }
-        Some(Self { kind, over_http2, on_upgrade: hyper::upgrade::on(request) })
+        Some(Self { kind, over_http2, form, on_upgrade: hyper::upgrade::on(request) })
     }
 
     /// Whether it is a plain CONNECT.
     pub(super) fn is_connect(&self) -> bool {
-        self.kind == "CONNECT"
+        self.form == Form::Connect
     }
 
     /// Turns an extended CONNECT into the HTTP/1.1 request it stands for.
     pub(super) fn as_http1(&self, head: &mut RequestHead) {
-        if self.is_connect() {
+        if self.form != Form::Extended {
             return;
         }
         head.method = Method::GET;
@@ -77,8 +129,7 @@ impl Wanted {
         self,
         mut response: Response<Incoming>,
         lease: Lease,
-        (record, idle): (Rc<Record>, Option<Duration>),
-        drain: Drain,
+        tunnel: Tunnel,
         keep: impl Sized + 'static,
     ) -> Response<Body> {
         let upstream = hyper::upgrade::on(&mut response);
@@ -88,20 +139,28 @@ impl Wanted {
             parts.headers.remove(UPGRADE);
             parts.headers.remove(CONNECTION);
         }
+        let Tunnel { conn, record, idle, max_end } = tunnel;
         let stats = record.hcm.stats.clone();
+        // HTTP/1 gives the connection away: from here on it is counted, and told to end, as the tunnel.
+        let open = conn.drain.enter();
+        let active = (!self.over_http2).then(|| Active::begin(&stats));
+        let too_old = record.hcm.timeouts.max_connection.map(|max| conn.info.start + max);
         stats.downstream_cx_upgrades_total().inc();
         stats.downstream_cx_upgrades_active().inc();
-        let open = drain.enter();
         tokio::task::spawn_local(async move {
             if let (Ok(downstream), Ok(upstream)) = (self.on_upgrade.await, upstream.await) {
                 let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
                 let progress = Progress::default();
                 tokio::select! {
                     _ = both(&mut downstream, &mut upstream, &progress) => {}
-                    () = drain.closing() => {}
                     () = progress.idle(idle) => {
                         record.state.borrow_mut().info.flags.set(Flags::STREAM_IDLE_TIMEOUT);
                     }
+                    () = until(max_end) => {
+                        record.state.borrow_mut().info.flags.set(Flags::UPSTREAM_MAX_STREAM_DURATION);
+                    }
+                    () = until(too_old) => stats.downstream_cx_max_duration_reached().inc(),
+                    () = conn.drain.closing() => stats.downstream_cx_drain_close().inc(),
                 }
                 let mut state = record.state.borrow_mut();
                 state.info.bytes.received += progress.received.get();
@@ -109,7 +168,7 @@ impl Wanted {
             }
             stats.downstream_cx_upgrades_active().dec();
             record.close();
-            drop((lease, keep, open));
+            drop((lease, keep, active, open));
         });
         Response::from_parts(parts, Body::Empty)
     }

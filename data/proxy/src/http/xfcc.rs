@@ -40,6 +40,8 @@ impl ForwardClientCert {
                 headers.remove(XFCC);
             }
             (Mode::SanitizeSet, Some(tls)) => {
+                // Also when our own element makes no header: what the client says of itself must not stand in for it.
+                headers.remove(XFCC);
                 if let Ok(value) = HeaderValue::from_str(&self.element(tls)) {
                     headers.insert(XFCC, value);
                 }
@@ -50,6 +52,7 @@ impl ForwardClientCert {
                     Some(before) => format!("{before},{element}"),
                     None => element,
                 };
+                headers.remove(XFCC);
                 if let Ok(value) = HeaderValue::from_str(&all) {
                     headers.insert(XFCC, value);
                 }
@@ -97,6 +100,17 @@ mod tests {
             peer: Some(cert("spiffe://td/client")),
             local: Some(cert("spiffe://td/server")),
             ..TlsInfo::default()
+        }
+    }
+
+    #[test]
+    fn a_header_of_the_client_never_stands_in_for_ours() {
+        let peer = CertificateInfo { subject: "CN=a\nb".into(), ..CertificateInfo::default() };
+        let tls = TlsInfo { peer: Some(Arc::new(peer)), ..TlsInfo::default() };
+        for mode in [Mode::SanitizeSet, Mode::AppendForward] {
+            let mut headers = HeaderMap::from_iter([(XFCC, HeaderValue::from_static("forged"))]);
+            ForwardClientCert { mode, subject: true, uri: false, dns: false }.apply(&mut headers, Some(&tls));
+            assert_eq!(headers.get(XFCC), None, "{mode:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub enum Socket {
 }
 
 enum Command {
-    Serve(Address, Socket),
+    Serve(Address, Socket, Arc<()>),
     /// The sender is dropped when the socket is closed.
     Unbind(Address, oneshot::Sender<()>),
 }
@@ -43,6 +43,8 @@ enum Command {
 pub struct Workers {
     commands: Vec<mpsc::UnboundedSender<Command>>,
     threads: Vec<JoinHandle<()>>,
+    /// Addresses where sockets of ours are open, as long as the mark lives.
+    ours: parking_lot::Mutex<HashMap<Address, Weak<()>>>,
 }
 
 /// Sockets that are bound, one for each worker, and not yet served.
@@ -51,6 +53,7 @@ pub struct Bound {
     /// The address, with the port the system chose where none was given.
     pub address: Address,
     sockets: Vec<Socket>,
+    mark: Arc<()>,
 }
 
 /// Sockets on their way to be closed.
@@ -98,20 +101,39 @@ impl Workers {
     pub fn bind(&self, address: &Address, options: BindOptions) -> io::Result<Bound> {
         let count = self.commands.len().max(1);
         match address {
-            Address::Ip(addr) => bind_tcp(*addr, options, count),
+            Address::Ip(addr) => {
+                if !self.is_ours(address) && is_taken(*addr) {
+                    let reason = "the address is in use by another process";
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, reason));
+                }
+                bind_tcp(*addr, options, count).map(|(actual, sockets)| self.bound(actual, sockets))
+            }
             Address::Pipe(path) => {
                 let first = listen_unix(path)?;
                 let more: io::Result<Vec<_>> = (1..count).map(|_| first.try_clone()).collect();
                 let sockets = more?.into_iter().chain([first]).map(Socket::Unix).collect();
-                Ok(Bound { address: address.clone(), sockets })
+                Ok(self.bound(address.clone(), sockets))
             }
         }
+    }
+
+    /// Whether sockets of ours are open there: of another version of the listener, or of one that is just being closed.
+    fn is_ours(&self, address: &Address) -> bool {
+        self.ours.lock().get(address).is_some_and(|mark| mark.strong_count() > 0)
+    }
+
+    fn bound(&self, address: Address, sockets: Vec<Socket>) -> Bound {
+        let mut ours = self.ours.lock();
+        ours.retain(|_, mark| mark.strong_count() > 0);
+        let mark = ours.get(&address).and_then(Weak::upgrade).unwrap_or_default();
+        ours.insert(address.clone(), Arc::downgrade(&mark));
+        Bound { address, sockets, mark }
     }
 
     /// Begins to accept connections.
     pub fn serve(&self, bound: Bound) {
         for (sender, socket) in self.commands.iter().zip(bound.sockets) {
-            let _ = sender.send(Command::Serve(bound.address.clone(), socket));
+            let _ = sender.send(Command::Serve(bound.address.clone(), socket, bound.mark.clone()));
         }
     }
 
@@ -135,18 +157,14 @@ impl Drop for Workers {
     }
 }
 
-fn bind_tcp(addr: SocketAddr, options: BindOptions, count: usize) -> io::Result<Bound> {
-    if is_taken(addr) {
-        let reason = "the address is in use by another process";
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, reason));
-    }
+fn bind_tcp(addr: SocketAddr, options: BindOptions, count: usize) -> io::Result<(Address, Vec<Socket>)> {
     let first = listen(addr, options)?;
     let actual = first.local_addr()?;
     let mut sockets = vec![Socket::Tcp(first)];
     for _ in 1..count {
         sockets.push(Socket::Tcp(listen(actual, options)?));
     }
-    Ok(Bound { address: Address::Ip(actual), sockets })
+    Ok((Address::Ip(actual), sockets))
 }
 
 fn run(index: usize, mut commands: mpsc::UnboundedReceiver<Command>, table: SharedTable) {
@@ -162,10 +180,13 @@ fn run(index: usize, mut commands: mpsc::UnboundedReceiver<Command>, table: Shar
         let mut sockets: HashMap<Address, (CancellationToken, LocalHandle<()>)> = HashMap::new();
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Serve(address, socket) => {
+                Command::Serve(address, socket, mark) => {
                     let stop = CancellationToken::new();
                     let serving = accept(socket, address.clone(), shared.clone(), stop.clone());
-                    let serving = tokio::task::spawn_local(serving);
+                    let serving = tokio::task::spawn_local(async move {
+                        serving.await;
+                        drop(mark);
+                    });
                     if let Some((old, _)) = sockets.insert(address, (stop, serving)) {
                         old.cancel();
                     }

@@ -64,6 +64,14 @@ impl StringMatcher {
         Self { pattern: Pattern::Regex(regex), ignore_case: false }
     }
 
+    /// The text to be equal to, if that is what it compares.
+    pub fn as_exact(&self) -> Option<&str> {
+        match &self.pattern {
+            Pattern::Exact(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether the value matches.
     pub fn is_match(&self, value: &str) -> bool {
         if let Pattern::Regex(regex) = &self.pattern {

@@ -15,7 +15,7 @@ use crate::net::stream::Stream;
 const BACKLOG: i32 = 4096;
 
 /// Options of a listening socket.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BindOptions {
     /// `IP_TRANSPARENT`, for TPROXY interception.
     pub transparent: bool,

@@ -172,6 +172,8 @@ pub type DynamicMetadata = BTreeMap<Arc<str>, serde_json::Map<String, serde_json
 pub struct RequestInfo {
     /// The connection it came on.
     pub connection: Arc<ConnectionInfo>,
+    /// The client's address as trusted proxies tell it (`x-forwarded-for`); `None`: the connection's.
+    pub client: Option<Address>,
     /// When the first byte arrived.
     pub start: Instant,
     /// The same moment on the wall clock.
@@ -217,6 +219,7 @@ impl RequestInfo {
     pub fn new(connection: Arc<ConnectionInfo>, protocol: Option<Protocol>) -> Self {
         RequestInfo {
             connection,
+            client: None,
             start: Instant::now(),
             start_time: SystemTime::now(),
             stream_id: 0,
@@ -237,6 +240,11 @@ impl RequestInfo {
             metadata: None,
             filter_state: None,
         }
+    }
+
+    /// The client's address, as far as it is trusted.
+    pub fn remote(&self) -> &Address {
+        self.client.as_ref().unwrap_or(&self.connection.remote)
     }
 
     /// Leaves a value for other filters and for logs.

@@ -170,15 +170,29 @@ impl SanMatcher {
 
     fn fits(&self, name: &GeneralName<'_>) -> bool {
         match (self.kind, name) {
-            (SanType::Uri, GeneralName::URI(text))
-            | (SanType::Dns, GeneralName::DNSName(text))
-            | (SanType::Email, GeneralName::RFC822Name(text)) => self.matcher.is_match(text),
+            (SanType::Dns, GeneralName::DNSName(text)) => match self.matcher.as_exact() {
+                Some(wanted) => dns_fits(wanted, text),
+                None => self.matcher.is_match(text),
+            },
+            (SanType::Uri, GeneralName::URI(text)) | (SanType::Email, GeneralName::RFC822Name(text)) => {
+                self.matcher.is_match(text)
+            }
             (SanType::IpAddress, GeneralName::IPAddress(bytes)) => {
                 ip(bytes).is_some_and(|ip| self.matcher.is_match(&ip.to_string()))
             }
             _ => false,
         }
     }
+}
+
+/// Whether a certificate's DNS name is for a host: case does not count, and `*` stands for the first label.
+fn dns_fits(wanted: &str, name: &str) -> bool {
+    let wildcard = || {
+        let (label, rest) = wanted.split_once('.')?;
+        let parent = name.strip_prefix("*.")?;
+        Some(!label.is_empty() && rest.eq_ignore_ascii_case(parent))
+    };
+    wanted.eq_ignore_ascii_case(name) || wildcard() == Some(true)
 }
 
 fn ip(bytes: &[u8]) -> Option<std::net::IpAddr> {
@@ -273,6 +287,20 @@ mod tests {
     use meltemi_proto::envoy::config::core::v3::TypedExtensionConfig;
     use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::SystemRootCerts;
     use meltemi_proto::google::protobuf::UInt32Value;
+
+    #[test]
+    fn dns_names_fit_in_any_case_and_by_wildcard() {
+        for (wanted, name, fits) in [
+            ("a.example", "A.Example", true),
+            ("www.a.example", "*.A.example", true),
+            ("x.www.a.example", "*.a.example", false),
+            ("a.example", "*.a.example", false),
+            (".a.example", "*.a.example", false),
+            ("a.example", "b.example", false),
+        ] {
+            assert_eq!(dns_fits(wanted, name), fits, "{wanted} {name}");
+        }
+    }
 
     #[test]
     fn what_would_narrow_trust_is_not_passed_over() {

@@ -80,6 +80,21 @@ impl Control {
         });
     }
 
+    /// Removes one resource and adds another in the same moment.
+    pub fn swap(&self, type_url: &'static str, gone: &str, yaml: &str) {
+        let aside = Self::new();
+        aside.set(type_url, yaml);
+        self.all.send_modify(|all| {
+            all.remove(&(type_url, Arc::from(gone)));
+            all.append(&mut aside.all.borrow().clone());
+        });
+    }
+
+    /// Whether something was refused so far.
+    pub fn has_nack(&self) -> bool {
+        !self.nacks.lock().unwrap().is_empty()
+    }
+
     /// Waits for a refusal and gives its text.
     pub async fn nack(&self) -> String {
         for _ in 0..500 {

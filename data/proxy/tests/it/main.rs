@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capture;
+mod closing;
 mod control;
 mod draining;
 mod harness;

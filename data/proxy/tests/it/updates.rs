@@ -168,3 +168,55 @@ async fn a_taken_port_is_refused_with_its_address() {
     let nack = control.nack().await;
     assert!(nack.contains(&format!("cannot listen on {taken}")) && nack.contains("in use"), "{nack}");
 }
+
+/// Answers with `body` at a fixed address.
+fn fixed(name: &str, body: &str, address: std::net::SocketAddr) -> String {
+    let answer = format!(
+        r#"{{ match: {{ prefix: "/" }}, direct_response: {{ status: 200, body: {{ inline_string: {body} }} }} }}"#
+    );
+    web(&answer)
+        .replacen("name: web", &format!("name: {name}"), 1)
+        .replace("port_value: 0", &format!("port_value: {}", address.port()))
+}
+
+#[tokio::test]
+async fn a_listener_keeps_its_sockets_when_it_gets_another_address_or_another_name() {
+    let (first, second) = (closed_port().await, closed_port().await);
+    let control = Control::new();
+    control.set(type_url::LISTENER, &fixed("one", "old", first));
+    let _engine = start(&bootstrap(control.serve().await, false, None)).await;
+    eventually(first, "/", "old").await;
+    let more = format!("filter_chains: [ {{ filters:",);
+    let address = format!(
+        "additional_addresses: [ {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} ], {more}",
+        second.port()
+    );
+    control.set(type_url::LISTENER, &fixed("one", "both", first).replacen(&more, &address, 1));
+    while TcpStream::connect(second).await.is_err() {
+        assert!(!control.has_nack());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    eventually(second, "/", "both").await;
+    eventually(first, "/", "both").await;
+    control.swap(type_url::LISTENER, "one", &fixed("two", "renamed", first));
+    eventually(first, "/", "renamed").await;
+    control.set(
+        type_url::LISTENER,
+        &fixed("two", "free", first).replace("name: two,", "name: two, freebind: true,"),
+    );
+    eventually(first, "/", "free").await;
+    assert!(!control.has_nack());
+}
+
+#[tokio::test]
+async fn endpoints_that_do_not_exist_keep_nobody_waiting() {
+    let control = Control::new();
+    control.set(
+        type_url::CLUSTER,
+        "{ name: gone, type: EDS, eds_cluster_config: { eds_config: { ads: {}, resource_api_version: V3 } } }",
+    );
+    control.set(type_url::LISTENER, &web(&to("gone")));
+    let engine = start(&bootstrap(control.serve().await, true, None)).await;
+    let seen = send(engine.listener_address("web").unwrap(), get("/")).await;
+    assert_eq!((seen.status, seen.body.as_str()), (503, "no healthy upstream"));
+}

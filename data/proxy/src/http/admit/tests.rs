@@ -12,7 +12,7 @@ fn head(headers: &[(&str, &str)]) -> RequestHead {
 }
 
 fn trust(use_remote_address: bool, hops: u32) -> Trust {
-    Trust { use_remote_address, hops, skip_append: false }
+    Trust { use_remote_address, hops, skip_append: false, internal: Vec::new() }
 }
 
 #[test]
@@ -47,14 +47,35 @@ fn a_sidecar_leaves_both_alone() {
 }
 
 #[test]
-fn only_private_single_hops_are_internal() {
+fn only_single_hops_from_configured_addresses_are_internal() {
     let internal = |edge, remote: &str, xff: &str| {
-        is_internal(&trust(edge, 0), &connection(remote), &head(&[("x-forwarded-for", xff)]))
+        let trust = Trust { internal: vec!["10.0.0.0/8".parse().unwrap()], ..trust(edge, 0) };
+        is_internal(&trust, &connection(remote), &head(&[("x-forwarded-for", xff)]))
     };
     assert!(internal(true, "10.1.1.1", "10.1.1.1"));
     assert!(!internal(true, "8.8.8.8", "10.1.1.1"));
     assert!(internal(false, "8.8.8.8", "10.1.1.1"));
     assert!(!internal(false, "8.8.8.8", "10.1.1.1,10.2.2.2"));
+    let xff = head(&[("x-forwarded-for", "10.1.1.1")]);
+    assert!(!is_internal(&trust(true, 0), &connection("10.1.1.1"), &xff), "nobody is inside by default");
+}
+
+#[test]
+fn other_codings_than_chunks_are_not_taken() {
+    let coded = |values: &[&str]| {
+        let headers: Vec<_> = values.iter().map(|value| ("transfer-encoding", *value)).collect();
+        transfer_encoding(&head(&headers).headers)
+    };
+    assert_eq!((coded(&[]), coded(&["Chunked"])), (Ok(()), Ok(())));
+    let refused = Err(Failure::BadRequest(BadRequest::TransferEncoding));
+    assert_eq!((coded(&["gzip, chunked"]), coded(&["gzip", "chunked"])), (refused.clone(), refused));
+}
+
+#[test]
+fn two_hosts_are_none() {
+    let request = http::Request::get("/").header(HOST, "a").header(HOST, "b").body(()).unwrap();
+    let (mut parts, ()) = request.into_parts();
+    assert_eq!(super::head(&mut parts, false).authority, "");
 }
 
 #[test]

@@ -126,8 +126,8 @@ impl SeriesStore {
 }
 
 fn overflow(labels: Labels) -> Labels {
-    const KEPT: [&str; 5] =
-        ["reporter", "request_protocol", "response_code", "connection_security_policy", "source_workload"];
+    // None that a client can make up.
+    const KEPT: [&str; 4] = ["reporter", "request_protocol", "response_code", "connection_security_policy"];
     let other: Arc<str> = "other".into();
     let keep = |name: &Arc<str>| KEPT.contains(&name.as_ref());
     labels

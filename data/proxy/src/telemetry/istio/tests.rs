@@ -302,3 +302,20 @@ fn too_many_label_sets_end_in_other() {
         .sum();
     assert_eq!(total, 1000);
 }
+
+#[test]
+fn clients_that_call_themselves_by_many_names_end_in_other() {
+    let registry = Registry::new(1, Settings::default());
+    let store = SeriesStore::new(registry.clone(), 8);
+    let config = proto::PluginConfig::default();
+    let (stats, _) = IstioStats::compile(&config, TrafficDirection::Inbound, &node("a", "a", "v1"), &store);
+    for i in 0..1000 {
+        let mut info = request(ConnectionInfo::new(1, address("10.96.0.9:80"), address("10.244.0.5:4000")));
+        let workload = format!("w-{i}").into();
+        info.downstream_peer = Some(Arc::new(Peer { workload, ..Peer::default() }));
+        let head = head("shop.example");
+        stats.record(&LogContext { info: &info, request: Some(&head), response: None, trailers: None });
+    }
+    let samples = registry.samples().len();
+    assert!(samples <= 8 + METRICS.len() + 1, "{samples}");
+}

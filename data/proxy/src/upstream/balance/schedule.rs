@@ -1,5 +1,10 @@
 //! Weighted turns, spread as evenly as possible: weights 3 and 1 give `a a b a`, not `a a a b`.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Length of a cycle in the units in which turns are placed in it.
+const LARGEST: u64 = 1 << 40;
 /// Longest cycle; heavier weight sums are scaled down to it.
 const LONGEST: u64 = 4096;
 
@@ -48,23 +53,22 @@ impl Schedule {
     }
 }
 
-/// Smooth weighted round robin: the one that waited longest for its share goes next.
+/// Each one's turns lie evenly in the cycle, every one in the middle of its part: whose next turn lies first goes next.
 fn smooth(weights: &[u64]) -> Vec<u32> {
     let sum: u64 = weights.iter().sum();
-    let mut credit = vec![0i64; weights.len()];
-    (0..sum)
-        .map(|_| {
-            let mut best = 0;
-            for (i, weight) in weights.iter().enumerate() {
-                credit[i] += *weight as i64;
-                if credit[i] > credit[best] {
-                    best = i;
-                }
-            }
-            credit[best] -= sum as i64;
-            best as u32
-        })
-        .collect()
+    // Turn `k` of weight `w` lies at `(2k + 1) / 2w` of the cycle; in whole numbers, so that equal places are equal.
+    let place = |turn: u64, weight: u64| u128::from(2 * turn + 1) * u128::from(LARGEST) / u128::from(weight);
+    let entry = |(i, weight): (usize, &u64)| (*weight > 0).then(|| Reverse((place(0, *weight), i, 0)));
+    let mut next: BinaryHeap<_> = weights.iter().enumerate().filter_map(entry).collect();
+    let mut turns = Vec::with_capacity(sum as usize);
+    while let Some(Reverse((_, i, turn))) = next.pop() {
+        turns.push(i as u32);
+        let turn = turn + 1;
+        if turn < weights[i] {
+            next.push(Reverse((place(turn, weights[i]), i, turn)));
+        }
+    }
+    turns
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

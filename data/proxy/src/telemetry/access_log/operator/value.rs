@@ -86,7 +86,7 @@ impl Side {
         match self {
             Side::DownstreamLocal => Some(&connection.local),
             Side::DownstreamDirectLocal => Some(&connection.direct_local),
-            Side::DownstreamRemote => Some(&connection.remote),
+            Side::DownstreamRemote => Some(context.info.remote()),
             Side::DownstreamDirectRemote => Some(&connection.direct_remote),
             Side::UpstreamLocal => context.info.upstream.local.as_ref(),
             Side::UpstreamRemote => context.info.upstream.host.as_ref(),
