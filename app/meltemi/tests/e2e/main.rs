@@ -3,9 +3,11 @@
 mod bad_input;
 mod bookinfo;
 mod cli;
+mod clients;
 mod cluster;
 mod http;
 mod kubectl;
 mod lifecycle;
 mod mesh;
 mod survival;
+mod verbs;

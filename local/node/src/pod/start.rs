@@ -1,6 +1,7 @@
 //! From a container's specification to a running process.
 
 mod files;
+pub(super) mod last_words;
 mod service_env;
 
 use std::collections::BTreeMap;
@@ -112,8 +113,11 @@ fn describe(
     process.argv = command(container, &image, &process.env);
     process.cwd = container.working_dir.clone().or(image.working_dir).unwrap_or_else(|| "/".into());
     process.terminal = container.tty == Some(true);
-    let mounts = volumes::mounts(pod, container, &base_dir.join("volumes"), &process.env)
-        .map_err(|e| Failure::Waiting("CreateContainerError", e))?;
+    let creation = |e: String| Failure::Waiting("CreateContainerError", e);
+    let mut mounts =
+        volumes::mounts(pod, container, &base_dir.join("volumes"), &process.env).map_err(creation)?;
+    let last_words = last_words::mount(last_words::place(&base_dir, &container.name, run), container);
+    mounts.push(last_words.map_err(|e| creation(format!("terminationMessagePath: {e}")))?);
     let mut all_files = files::etc(pod, &sources.facts, &hostname, process.uid);
     all_files.extend(image.files);
     Ok(Wanted {

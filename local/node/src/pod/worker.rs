@@ -36,8 +36,8 @@ pub enum Message {
     Sandbox(Ipv4Addr, Tokens),
     /// A probe reports: container, its run, the changed verdict, the failure's text.
     Probe(usize, u32, ProbeKind, Option<bool>, Option<String>),
-    /// A run of a container has ended.
-    Ended(usize, u32, i32),
+    /// A run of a container has ended: with which code, and what it said last.
+    Ended(usize, u32, i32, String),
 }
 
 /// Sends to a worker.
@@ -179,10 +179,12 @@ impl Worker {
             Message::Probe(index, run, kind, verdict, failure) => {
                 self.probed(index, run, kind, verdict, failure)
             }
-            Message::Ended(index, run, code) => {
+            Message::Ended(index, run, code, said) => {
                 if let Some(slot) = self.slots.get_mut(index).filter(|s| s.run == run) {
                     slot.abort();
-                    self.decide(Event::Exited(index, code, None));
+                    let reason = if code == 0 { "Completed" } else { "Error" };
+                    let special = Some((reason.to_owned(), said)).filter(|(_, said)| !said.is_empty());
+                    self.decide(Event::Exited(index, code, special));
                 }
             }
         }

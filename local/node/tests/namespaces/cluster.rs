@@ -108,6 +108,7 @@ pub(crate) async fn a_cluster_does_what_users_expect(world: World) {
     containers_start_and_stop_in_order(&user).await;
     volumes_follow_their_sources(&user).await;
     failing_containers_are_held_back(&user).await;
+    last_words_are_in_the_status(&user).await;
     jobs_run_to_their_end(&user).await;
     cron_jobs_start_jobs_when_due(&user).await;
     sets_remember_their_templates(&user).await;
@@ -192,6 +193,18 @@ async fn failing_containers_are_held_back(user: &User) {
     let found = user.until::<Pod>("crash", held).await;
     assert_eq!(found["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 7);
     user.api::<Pod>().delete("crash", &DeleteParams::default()).await.unwrap();
+}
+
+async fn last_words_are_in_the_status(user: &User) {
+    let mut log = shell("log", "echo from the log; exit 2");
+    log["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+    let mut file = shell("file", "echo ignored; printf farewell > /tmp/words");
+    file["terminationMessagePath"] = json!("/tmp/words");
+    user.create::<Pod>(pod("words", json!({"restartPolicy": "Never", "containers": [file, log]}))).await;
+    let found = user.until::<Pod>("words", |p| p["status"]["phase"] == "Failed").await;
+    let ended = |index: usize| found["status"]["containerStatuses"][index]["state"]["terminated"].clone();
+    assert_eq!((&ended(0)["message"], &ended(0)["reason"]), (&json!("farewell"), &json!("Completed")));
+    assert_eq!((&ended(1)["message"], &ended(1)["exitCode"]), (&json!("from the log\n"), &json!(2)));
 }
 
 async fn jobs_run_to_their_end(user: &User) {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Container;
 use super::{Message, Worker};
 use crate::pod::live::LiveContainer;
 use crate::pod::probe::{self, Target};
-use crate::pod::start::{self, Failure};
+use crate::pod::start::{self, Failure, last_words};
 use crate::pod::state::{Event, ProbeKind};
 
 impl Worker {
@@ -167,9 +167,11 @@ impl Start {
             format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
         ));
         let code = live.running.wait().await;
-        let root = self.sources.node.run_dir.join("pods").join(&self.live.uid).join("roots");
-        let _ = std::fs::remove_dir(root.join(format!("{name}-{}", self.run)));
-        let _ = self.sender.send(Message::Ended(self.index, self.run, code));
+        let pod_dir = self.sources.node.run_dir.join("pods").join(&self.live.uid);
+        let _ = std::fs::remove_dir(pod_dir.join("roots").join(format!("{name}-{}", self.run)));
+        let file = last_words::place(&pod_dir, name, self.run);
+        let message = last_words::take(&file, &self.container, code, &live.log).await;
+        let _ = self.sender.send(Message::Ended(self.index, self.run, code, message));
     }
 
     fn event(&self, reason: &str, message: &str) {
