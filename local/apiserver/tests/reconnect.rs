@@ -101,8 +101,8 @@ async fn a_watcher_that_is_cut_off_again_and_again_misses_nothing() {
     assert_eq!(mirror.lists, 1, "what was missed came from the watch, without another list");
 }
 
-async fn overwhelm(api: &Api<ConfigMap>) {
-    let writes = (0..MANY).map(|n| async move {
+async fn overwhelm(api: &Api<ConfigMap>, many: usize) {
+    let writes = (0..many).map(|n| async move {
         let map = config_map(&format!("n{n}"), "x");
         api.create(&PostParams::default(), &map).await.map(|_| ())
     });
@@ -118,7 +118,7 @@ async fn a_watcher_that_fell_too_far_behind_lists_anew() {
         let mut mirror = Mirror::default();
         api.create(&PostParams::default(), &config_map("a", "0")).await.unwrap();
         mirror.until(&mut events, "a", "0").await;
-        overwhelm(&api).await;
+        overwhelm(&api, MANY).await;
         api.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": "last"}}))).await.unwrap();
         mirror.until(&mut events, "a", "last").await;
         assert_eq!(mirror.objects, truth(&api).await);
@@ -151,9 +151,26 @@ async fn pages_show_one_moment_and_a_token_that_is_too_old_is_gone() {
     let second = page(first.metadata.continue_.clone()).await.unwrap();
     let third = page(second.metadata.continue_.clone()).await.unwrap();
     assert_eq!((names(&second), names(&third)), (vec!["b=1".to_owned()], vec!["c=1".to_owned()]));
-    overwhelm(&api).await;
+    overwhelm(&api, 5000).await;
     let Err(kube::Error::Api(gone)) = page(first.metadata.continue_).await else { panic!("410 is due") };
     assert_eq!((gone.code, gone.reason.as_str()), (410, "Expired"));
     let token = gone.metadata.clone().and_then(|meta| meta.continue_);
     assert_eq!(names(&page(token).await.unwrap()), ["bb=1"], "goes on with what there is now");
+    // All of them, as `kubectl get` reads them: 500 at a time.
+    let (mut names, mut token, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let params = ListParams { continue_token: token, ..ListParams::default().limit(500) };
+        let page = api.list(&params).await.unwrap();
+        names.extend(page.items.iter().map(ResourceExt::name_any));
+        pages += 1;
+        token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if token.is_none() {
+            break;
+        }
+    }
+    assert!(
+        names.is_sorted() && names.len() == 5005 && pages == 11,
+        "{} names in {pages} pages",
+        names.len()
+    );
 }
