@@ -1,7 +1,6 @@
-//! How each role lives: logging, signals, drain, readiness, metrics registry, admin HTTP skeleton.
+//! How each role lives: logging, signals, readiness, metrics registry, admin HTTP skeleton.
 
 pub mod admin;
-pub mod drain;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;

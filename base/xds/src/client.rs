@@ -24,8 +24,6 @@ pub struct Update {
     pub upserts: Vec<Resource>,
     /// Names that are no longer there.
     pub removed: Vec<Arc<str>>,
-    /// The server told all that it has of this type (state of the world); `removed` is complete in either case.
-    pub full: bool,
 }
 
 /// What became of an update.

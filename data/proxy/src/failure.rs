@@ -151,7 +151,7 @@ impl Failure {
                 reset(flag, "remote connection failure", Some(&reason), Some(Broken::Connect))
             }
             Self::UpstreamReset => {
-                reset(Flags::UPSTREAM_REMOTE_RESET, "remote reset", None, Some(Broken::Reset { sent: true }))
+                reset(Flags::UPSTREAM_REMOTE_RESET, "remote reset", None, Some(Broken::Reset))
             }
             Self::UpstreamRefused => reset(
                 Flags::UPSTREAM_REMOTE_RESET,
@@ -163,16 +163,11 @@ impl Failure {
                 Flags::UPSTREAM_CONNECTION_TERMINATION,
                 "connection termination",
                 None,
-                Some(Broken::Reset { sent: true }),
+                Some(Broken::Reset),
             ),
             Self::UpstreamProtocol => Outcome {
                 status: S::BAD_GATEWAY,
-                ..reset(
-                    Flags::UPSTREAM_PROTOCOL_ERROR,
-                    "protocol error",
-                    None,
-                    Some(Broken::Reset { sent: true }),
-                )
+                ..reset(Flags::UPSTREAM_PROTOCOL_ERROR, "protocol error", None, Some(Broken::Reset))
             },
             Self::ResponseTimeout => timed_out("response_timeout", None),
             Self::PerTryTimeout => timed_out("upstream_per_try_timeout", Some(Broken::Timeout)),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use meltemi_proto::any::message_name;
 use meltemi_proto::envoy::config::core::v3::{Node, TrafficDirection};
+use meltemi_proto::envoy::config::route::v3::FilterConfig;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
 use meltemi_proto::google::protobuf::Any;
@@ -229,11 +230,47 @@ fn one(proto: &HttpFilter, deps: &Deps, direction: TrafficDirection) -> Compiled
 }
 
 /// Compiles a filter's settings for one route, by the type of the message.
-pub fn compile_per_route(_name: &str, any: &Any) -> Compiled<Option<Arc<dyn StdAny + Send + Sync>>> {
+pub fn compile_per_route(name: &str, any: &Any) -> Compiled<Option<Arc<dyn StdAny + Send + Sync>>> {
     Ok(match message_name(&any.type_url) {
+        "envoy.config.route.v3.FilterConfig" => return wrapped(name, any),
         "envoy.extensions.filters.http.cors.v3.CorsPolicy" => Some(Arc::new(cors::compile(any)?)),
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => Some(Arc::new(fault::compile(any)?)),
-        // A filter that is not in the chain has no use for its settings; one that is unknown is rejected with the chain.
-        _ => None,
+        other => {
+            return Err(Reject::new("", format!("settings of a route of type {other} are not supported")));
+        }
     })
+}
+
+/// Settings that say more than themselves.
+fn wrapped(name: &str, any: &Any) -> Compiled<Option<Arc<dyn StdAny + Send + Sync>>> {
+    let proto = crate::base::reject::unpack::<FilterConfig>("", any)?;
+    if proto.disabled {
+        return Err(Reject::new("disabled", "a filter cannot be switched off for a route"));
+    }
+    match &proto.config {
+        None => Ok(None),
+        Some(config) => match compile_per_route(name, config) {
+            Err(_) if proto.is_optional => Ok(None),
+            compiled => compiled.at("config"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meltemi_proto::any::pack;
+
+    #[test]
+    fn what_a_route_asks_of_a_filter_is_done_or_refused() {
+        let cors = pack(&meltemi_proto::envoy::extensions::filters::http::cors::v3::CorsPolicy::default());
+        assert!(compile_per_route("cors", &cors).unwrap().is_some());
+        let wrap = |config, disabled, is_optional| pack(&FilterConfig { config, disabled, is_optional });
+        assert!(compile_per_route("cors", &wrap(Some(cors), false, false)).unwrap().is_some());
+        assert_eq!(compile_per_route("cors", &wrap(None, true, false)).unwrap_err().field(), "disabled");
+        let unknown = pack(&FilterConfig::default());
+        let unknown = Any { type_url: "type.googleapis.com/some.Filter".into(), ..unknown };
+        assert!(compile_per_route("some", &unknown).is_err());
+        assert!(compile_per_route("some", &wrap(Some(unknown), false, true)).unwrap().is_none());
+    }
 }

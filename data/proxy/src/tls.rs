@@ -4,6 +4,7 @@
 pub mod client;
 pub mod info;
 pub mod maybe;
+mod parameters;
 pub mod secret;
 pub mod server;
 pub mod validate;

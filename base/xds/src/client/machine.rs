@@ -231,7 +231,7 @@ impl Client {
             state.subscription.contains(&resource.name)
                 && state.holds.get(&resource.name) != Some(&resource.version)
         });
-        Some(self.take(index, intake, removed, (response.version_info, response.nonce), full))
+        Some(self.take(index, intake, removed, (response.version_info, response.nonce)))
     }
 
     fn receive_delta(&mut self, response: DeltaDiscoveryResponse) -> Option<Update> {
@@ -244,7 +244,7 @@ impl Client {
         // What was unsubscribed while the response was on its way is no longer ours to hold.
         intake.upserts.retain(|resource| state.subscription.contains(&resource.name));
         let removed = response.removed_resources.into_iter().map(Arc::from).collect();
-        Some(self.take(index, intake, removed, (response.system_version_info, response.nonce), false))
+        Some(self.take(index, intake, removed, (response.system_version_info, response.nonce)))
     }
 
     fn take(
@@ -253,12 +253,11 @@ impl Client {
         intake: Intake,
         removed: Vec<Arc<str>>,
         (version, nonce): (String, String),
-        full: bool,
     ) -> Update {
         let upserts = intake.upserts.iter().map(|r| (r.name.clone(), r.version.clone())).collect();
         self.pending =
             Some(Pending { index, version, nonce, upserts, removed: removed.clone(), broken: intake.broken });
-        Update { type_url: intake.type_url, upserts: intake.upserts, removed, full }
+        Update { type_url: intake.type_url, upserts: intake.upserts, removed }
     }
 }
 

@@ -14,10 +14,10 @@ const TABLE: &str = "\
 503 14 UF upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused} Upstream Some(Connect)
 503 14 UF upstream_reset_before_response_started{remote_connection_failure|TLS_error:_bad} Upstream Some(Connect)
 503 14 UO upstream_reset_before_response_started{overflow} Local None
-503 14 UR upstream_reset_before_response_started{remote_reset} Upstream Some(Reset { sent: true })
+503 14 UR upstream_reset_before_response_started{remote_reset} Upstream Some(Reset)
 503 14 UR upstream_reset_before_response_started{remote_refused_stream_reset} Upstream Some(Refused)
-503 14 UC upstream_reset_before_response_started{connection_termination} Upstream Some(Reset { sent: true })
-502 14 UPE upstream_reset_before_response_started{protocol_error} Upstream Some(Reset { sent: true })
+503 14 UC upstream_reset_before_response_started{connection_termination} Upstream Some(Reset)
+502 14 UPE upstream_reset_before_response_started{protocol_error} Upstream Some(Reset)
 504 14 UT response_timeout Upstream None
 504 14 UT upstream_per_try_timeout Upstream Some(Timeout)
 504 14 UMSDR upstream_max_stream_duration_reached Upstream None

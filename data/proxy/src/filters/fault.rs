@@ -10,7 +10,7 @@ use meltemi_proto::google::protobuf::Any;
 
 use super::{Cx, Verdict};
 use crate::base::duration::duration;
-use crate::base::reject::{At, Compiled, Reject, each, required, unpack};
+use crate::base::reject::{At, Compiled, Reject, each, required, unpack, unsupported};
 use crate::failure::Failure;
 use crate::matcher::fraction::Fraction;
 use crate::matcher::header::HeaderMatcher;
@@ -29,6 +29,13 @@ pub struct Fault {
 /// Compiles Envoy's message.
 pub fn compile(any: &Any) -> Compiled<Fault> {
     let proto = unpack::<HttpFault>("", any)?;
+    unsupported(&[
+        // These make a fault rarer.
+        (!proto.upstream_cluster.is_empty(), "upstream_cluster"),
+        (!proto.downstream_nodes.is_empty(), "downstream_nodes"),
+        (proto.max_active_faults.is_some(), "max_active_faults"),
+        (proto.response_rate_limit.is_some(), "response_rate_limit"),
+    ])?;
     let mut fault =
         Fault { headers: each("headers", &proto.headers, HeaderMatcher::compile)?, ..Fault::default() };
     if let Some(delay) = &proto.delay {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use meltemi_proto::envoy::config::core::v3::TrafficDirection;
+use meltemi_proto::envoy::config::core::v3::{Http2ProtocolOptions, TrafficDirection};
 use meltemi_proto::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager as Proto;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
@@ -17,7 +17,7 @@ use super::hcm::{
 use super::path::{EscapedSlashes, PathOptions};
 use super::xfcc::ForwardClientCert;
 use crate::base::duration::{bool_or, optional, timeout, u32_or};
-use crate::base::reject::{At, Compiled, Reject, each, required};
+use crate::base::reject::{At, Compiled, Reject, each, required, unsupported};
 use crate::base::slot::Slot;
 use crate::filters::{self, Deps, Filter};
 use crate::telemetry::access_log::AccessLogs;
@@ -38,11 +38,9 @@ pub fn compile(
     if proto.stat_prefix.is_empty() {
         return Err(Reject::new("stat_prefix", "is empty"));
     }
+    reject_unsupported(proto)?;
     if proto.local_reply_config.as_ref().is_some_and(|c| !c.mappers.is_empty() || c.body_format.is_some()) {
         return Err(Reject::new("local_reply_config", "is not supported"));
-    }
-    if !proto.original_ip_detection_extensions.is_empty() {
-        return Err(Reject::new("original_ip_detection_extensions", "are not supported"));
     }
     let filters = filters::compile(&proto.http_filters, deps, direction)?;
     let suppress_envoy_headers =
@@ -90,6 +88,23 @@ pub fn compile(
         access_logs: AccessLogs::compile(&proto.access_log, &deps.sinks)?,
         suppress_envoy_headers,
     })
+}
+
+/// What would say something else to upstreams, or believe clients less. Tracing only observes, and meshes set it everywhere.
+fn reject_unsupported(proto: &Proto) -> Compiled<()> {
+    let cert = proto.set_current_client_cert_details.as_ref();
+    let port = proto.append_x_forwarded_port;
+    unsupported(&[
+        (!proto.original_ip_detection_extensions.is_empty(), "original_ip_detection_extensions"),
+        (!proto.early_header_mutation_extensions.is_empty(), "early_header_mutation_extensions"),
+        (proto.forward_client_cert_matcher.is_some(), "forward_client_cert_matcher"),
+        (cert.is_some_and(|details| details.cert), "set_current_client_cert_details.cert"),
+        (cert.is_some_and(|details| details.chain), "set_current_client_cert_details.chain"),
+        (proto.scheme_header_transformation.is_some(), "scheme_header_transformation"),
+        (bool_or(&proto.add_user_agent, false), "add_user_agent"),
+        (proto.proxy_100_continue, "proxy_100_continue"),
+        (port, "append_x_forwarded_port"),
+    ])
 }
 
 fn routes(proto: &Proto, deps: &Deps) -> Compiled<Routes> {
@@ -182,6 +197,14 @@ fn timeouts(proto: &Proto) -> Compiled<Timeouts> {
     })
 }
 
+/// Interval and time-out of PINGs.
+fn keepalive(http2: Option<&Http2ProtocolOptions>) -> Compiled<Option<(Duration, Duration)>> {
+    let Some(proto) = http2.and_then(|http2| http2.connection_keepalive.as_ref()) else { return Ok(None) };
+    let (interval, wait) =
+        (timeout("interval", &proto.interval, None)?, timeout("timeout", &proto.timeout, None)?);
+    Ok(interval.zip(wait))
+}
+
 fn limits(proto: &Proto, buffer: Option<u32>) -> Compiled<Limits> {
     const LARGEST_WINDOW: u32 = (1 << 31) - 1;
     let common = proto.common_http_protocol_options.as_ref();
@@ -204,5 +227,6 @@ fn limits(proto: &Proto, buffer: Option<u32>) -> Compiled<Limits> {
             window(http2.and_then(|h| h.initial_connection_window_size.as_ref()).map(|v| v.value), 16 << 20),
         ),
         buffer: buffer.unwrap_or(BUFFER) as usize,
+        keepalive: keepalive(http2).at("http2_protocol_options.connection_keepalive")?,
     })
 }

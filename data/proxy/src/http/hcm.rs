@@ -104,6 +104,8 @@ pub struct Limits {
     pub windows: (u32, u32),
     /// Bytes kept of a request for retries and mirrors.
     pub buffer: usize,
+    /// HTTP/2 PING interval and time-out.
+    pub keepalive: Option<(Duration, Duration)>,
 }
 
 /// Where routes come from.

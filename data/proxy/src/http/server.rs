@@ -131,6 +131,9 @@ where
         .initial_connection_window_size(limits.windows.1)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol();
+    if let Some((interval, timeout)) = limits.keepalive {
+        builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
+    }
     let served = builder.serve_connection(TokioIo::new(io), service);
     let mut served = pin!(served);
     let mut ending = pin!(connection.end());

@@ -90,7 +90,7 @@ impl Wanted {
             (Form::Upgrade, request.headers().get(UPGRADE)?.to_str().ok()?.to_owned())
         };
         // HTTP/2 cleartext upgrades are not done; the request goes on as plain HTTP/1.1. CONNECT is a method and no protocol.
-        let no_protocol = form != Form::Connect && kind.eq_ignore_ascii_case("connect");
+        let no_protocol = form == Form::Upgrade && kind.eq_ignore_ascii_case("connect");
         if no_protocol || kind.eq_ignore_ascii_case("h2c") {
             return None;
         }

@@ -217,8 +217,7 @@ impl Chains {
     }
 
     fn position(&self, facts: &Facts<'_>) -> Option<usize> {
-        let rules: Vec<&ChainMatch> = self.chains.iter().map(|(rule, _)| rule).collect();
-        choose(&rules, facts)
+        choose(self.chains.len(), |at| &self.chains[at].0, facts)
     }
 
     /// All chains, the default included.
@@ -228,13 +227,11 @@ impl Chains {
 }
 
 /// Narrows the chains condition by condition.
-fn choose(rules: &[&ChainMatch], facts: &Facts<'_>) -> Option<usize> {
-    let mut left: Vec<usize> = (0..rules.len()).collect();
+fn choose<'a>(count: usize, rule: impl Fn(usize) -> &'a ChainMatch, facts: &Facts<'_>) -> Option<usize> {
+    let mut left: Vec<usize> = (0..count).collect();
     for step in STEPS {
-        let fits: Vec<(usize, usize)> =
-            left.iter().filter_map(|at| rules[*at].fits(step, facts).map(|fit| (*at, fit))).collect();
-        let best = fits.iter().map(|(_, fit)| *fit).max()?;
-        left = fits.into_iter().filter(|(_, fit)| *fit == best).map(|(at, _)| at).collect();
+        let best = left.iter().filter_map(|at| rule(*at).fits(step, facts)).max()?;
+        left.retain(|at| rule(*at).fits(step, facts) == Some(best));
     }
     left.first().copied()
 }

@@ -13,7 +13,7 @@ use super::headers::Mutations;
 use super::matching::PathMatch;
 use super::retry::RetryPolicy;
 use super::rewrite::{HostRewrite, PathRewrite};
-use super::table::{PerFilter, without_port};
+use super::table::without_port;
 use crate::base::head::{HeaderKey, RequestHead};
 use crate::base::slot::{Slot, Slots};
 use crate::matcher::fraction::Fraction;
@@ -60,8 +60,6 @@ pub struct Forward {
     pub high_priority: bool,
     /// Upgrades allowed or forbidden here.
     pub upgrades: Vec<(String, bool)>,
-    /// CONNECT is answered here and its payload sent as TCP.
-    pub terminate_connect: bool,
 }
 
 /// Which cluster a request goes to.
@@ -92,8 +90,6 @@ pub struct WeightedCluster {
     pub mutations: Mutations,
     /// Its own host rewrite.
     pub host: Option<String>,
-    /// Its own settings of filters.
-    pub per_filter: PerFilter,
 }
 
 /// The cell a [`Target`] chose.

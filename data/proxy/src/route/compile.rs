@@ -20,7 +20,7 @@ use super::matching::RouteMatch;
 use super::retry::RetryPolicy;
 use super::rewrite::PathRewrite;
 use super::table::{PerFilter, Route, RouteTable, VirtualHost};
-use crate::base::reject::{At, Compiled, Reject, each, required};
+use crate::base::reject::{At, Compiled, Reject, each, required, unsupported};
 use crate::base::slot::Slots;
 use crate::matcher::domain::DomainIndex;
 use crate::matcher::regex::Substitution;
@@ -90,9 +90,12 @@ fn virtual_host(host: &proto::VirtualHost, outer: &Level, deps: Deps<'_>) -> Com
     if host.domains.is_empty() {
         return Err(Reject::new("domains", "is empty"));
     }
-    if host.matcher.is_some() {
-        return Err(Reject::new("matcher", "matcher trees are not supported"));
-    }
+    unsupported(&[
+        (host.matcher.is_some(), "matcher"),
+        (host.hedge_policy.is_some(), "hedge_policy"),
+        (host.retry_policy_typed_config.is_some(), "retry_policy_typed_config"),
+        (host.require_tls() == TlsRequirementType::ExternalOnly, "require_tls: EXTERNAL_ONLY"),
+    ])?;
     let own = Mutations::compile(Lists {
         request_add: &host.request_headers_to_add,
         request_remove: &host.request_headers_to_remove,
@@ -110,7 +113,6 @@ fn virtual_host(host: &proto::VirtualHost, outer: &Level, deps: Deps<'_>) -> Com
         level,
         retry: host.retry_policy.as_ref().map(RetryPolicy::compile).transpose().at("retry_policy")?,
         mirrors: forward::mirrors(&host.request_mirror_policies, deps)?,
-        buffer_limit: buffer_limit(&host.request_body_buffer_limit),
         attempt_count: (host.include_request_attempt_count, host.include_attempt_count_in_response),
         deps,
     };
@@ -119,8 +121,6 @@ fn virtual_host(host: &proto::VirtualHost, outer: &Level, deps: Deps<'_>) -> Com
         routes: each("routes", &host.routes, |route| context.route(route).map(Arc::new))
             .map_err(|r| if host.name.is_empty() { r } else { r.at(format_args!("({})", host.name)) })?,
         require_tls: host.require_tls() != TlsRequirementType::None,
-        attempt_count_to_upstream: host.include_request_attempt_count,
-        attempt_count_to_downstream: host.include_attempt_count_in_response,
     })
 }
 
@@ -130,7 +130,6 @@ struct HostContext<'a> {
     level: Level,
     retry: Option<RetryPolicy>,
     mirrors: Vec<super::action::Mirror>,
-    buffer_limit: Option<usize>,
     attempt_count: (bool, bool),
     deps: Deps<'a>,
 }
@@ -153,8 +152,6 @@ impl HostContext<'_> {
             mutations: joined(&own, &self.level.mutations, self.level.specific_wins),
             per_filter: overlaid(&self.level.per_filter, own_filters),
             metadata: proto.metadata.clone(),
-            operation: proto.decorator.as_ref().map(|d| d.operation.as_str().into()),
-            buffer_limit: buffer_limit(&proto.request_body_buffer_limit).or(self.buffer_limit),
             attempt_count: self.attempt_count,
         })
     }
@@ -202,10 +199,6 @@ fn per_filter(configs: &HashMap<String, Any>, deps: Deps<'_>) -> Compiled<PerFil
         all.extend(compiled.map(|config| (Arc::from(name.as_str()), config)));
     }
     Ok(all)
-}
-
-fn buffer_limit(proto: &Option<meltemi_proto::google::protobuf::UInt64Value>) -> Option<usize> {
-    proto.as_ref().and_then(|v| usize::try_from(v.value).ok())
 }
 
 fn redirect(proto: &proto::RedirectAction) -> Compiled<Redirect> {

@@ -6,7 +6,7 @@ use meltemi_proto::envoy::config::route::v3::route_match::PathSpecifier;
 
 use crate::base::duration::bool_or;
 use crate::base::head::{HeaderKey, RequestHead};
-use crate::base::reject::{At, Compiled, Reject, each, required};
+use crate::base::reject::{At, Compiled, Reject, each, required, unsupported};
 use crate::matcher::fraction::Fraction;
 use crate::matcher::header::HeaderMatcher;
 use crate::matcher::query::QueryMatcher;
@@ -41,12 +41,13 @@ pub enum PathMatch {
 impl RouteMatch {
     /// Compiles Envoy's message.
     pub fn compile(proto: &Proto) -> Compiled<Self> {
-        if proto.tls_context.is_some() {
-            return Err(Reject::new("tls_context", "is not supported"));
-        }
-        if !proto.dynamic_metadata.is_empty() {
-            return Err(Reject::new("dynamic_metadata", "is not supported"));
-        }
+        // Without them more requests would match.
+        unsupported(&[
+            (proto.tls_context.is_some(), "tls_context"),
+            (!proto.dynamic_metadata.is_empty(), "dynamic_metadata"),
+            (!proto.filter_state.is_empty(), "filter_state"),
+            (!proto.cookies.is_empty(), "cookies"),
+        ])?;
         let path = match required("path_specifier", &proto.path_specifier)? {
             PathSpecifier::Prefix(prefix) => PathMatch::Prefix(prefix.clone()),
             PathSpecifier::Path(path) => PathMatch::Exact(path.clone()),
@@ -134,6 +135,16 @@ mod tests {
             ..Proto::default()
         };
         RouteMatch::compile(&proto).unwrap()
+    }
+
+    #[test]
+    fn conditions_that_are_not_known_are_not_passed_over() {
+        let proto = Proto {
+            path_specifier: Some(PathSpecifier::Prefix("/".into())),
+            filter_state: vec![Default::default()],
+            ..Proto::default()
+        };
+        assert_eq!(RouteMatch::compile(&proto).unwrap_err().field(), "filter_state");
     }
 
     #[test]

@@ -8,13 +8,13 @@ use meltemi_proto::envoy::config::route::v3::RetryPolicy as Proto;
 
 use crate::base::duration::{duration, timeout, u32_or};
 use crate::base::head::NOT_DELIVERED;
-use crate::base::reject::{Compiled, Reject, each};
+use crate::base::reject::{Compiled, Reject, each, unsupported};
 use crate::matcher::header::HeaderMatcher;
 
 const BASE_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A compiled retry policy.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// Conditions.
     pub on: RetryOn,
@@ -30,6 +30,21 @@ pub struct RetryPolicy {
     pub response_headers: Arc<[HeaderMatcher]>,
     /// A host that failed is not tried again.
     pub avoid_previous_hosts: bool,
+}
+
+impl Default for RetryPolicy {
+    /// Nothing is repeated; what a request asks for by itself waits as by Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            on: RetryOn::default(),
+            retries: 0,
+            per_try_timeout: None,
+            back_off: (BASE_INTERVAL, BASE_INTERVAL * 10),
+            status_codes: Arc::default(),
+            response_headers: Arc::default(),
+            avoid_previous_hosts: false,
+        }
+    }
 }
 
 macro_rules! conditions {
@@ -102,11 +117,8 @@ pub enum Broken {
     Connect,
     /// The stream was refused before the application saw it.
     Refused,
-    /// The connection was lost; `sent` when the request's head had left.
-    Reset {
-        /// The head had been sent.
-        sent: bool,
-    },
+    /// The connection or the stream was lost after the request's head had left.
+    Reset,
     /// The attempt's time-out passed.
     Timeout,
 }
@@ -114,10 +126,12 @@ pub enum Broken {
 impl RetryPolicy {
     /// Compiles Envoy's message.
     pub fn compile(proto: &Proto) -> Compiled<Self> {
-        let mut on = RetryOn::compile(&proto.retry_on);
-        if !proto.retriable_status_codes.is_empty() {
-            on = on.and(RetryOn::STATUS_CODES);
-        }
+        unsupported(&[
+            // It makes retries rarer.
+            (!proto.retriable_request_headers.is_empty(), "retriable_request_headers"),
+            (proto.per_try_idle_timeout.is_some(), "per_try_idle_timeout"),
+        ])?;
+        let on = RetryOn::compile(&proto.retry_on);
         let base = match proto.retry_back_off.as_ref().and_then(|b| b.base_interval.as_ref()) {
             Some(base) => duration("retry_back_off.base_interval", base)?.max(Duration::from_millis(1)),
             None => BASE_INTERVAL,
@@ -158,8 +172,7 @@ impl RetryPolicy {
             Broken::Refused => {
                 any.and(RetryOn::REFUSED_STREAM).and(RetryOn::RESET).and(RetryOn::RESET_BEFORE_REQUEST)
             }
-            Broken::Reset { sent: false } => any.and(RetryOn::RESET).and(RetryOn::RESET_BEFORE_REQUEST),
-            Broken::Reset { sent: true } => any.and(RetryOn::RESET),
+            Broken::Reset => any.and(RetryOn::RESET),
             Broken::Timeout => any.and(RetryOn::RESET),
         };
         self.on.has(conditions)
@@ -184,6 +197,9 @@ impl RetryPolicy {
     }
 
     fn header_fits(&self, headers: &HeaderMap) -> bool {
+        if self.response_headers.is_empty() {
+            return false;
+        }
         let head = crate::base::head::RequestHead { headers: headers.clone(), ..Default::default() };
         self.response_headers.iter().any(|matcher| matcher.is_match(&head))
     }
@@ -227,7 +243,7 @@ mod tests {
     fn istios_default_does_not_repeat_what_may_have_arrived() {
         let policy = policy("connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes");
         assert!(policy.after_break(Broken::Connect) && policy.after_break(Broken::Refused));
-        assert!(!policy.after_break(Broken::Reset { sent: true }));
+        assert!(!policy.after_break(Broken::Reset));
         assert!(!policy.after_break(Broken::Timeout));
         assert!(!policy.after_response(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new()));
         let unavailable = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "14".parse().unwrap())]);
@@ -247,6 +263,25 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(policy(on).after_response(status, &HeaderMap::new()), expected, "{on} {status}");
         }
+    }
+
+    #[test]
+    fn listed_codes_need_their_condition_and_narrower_conditions_are_refused() {
+        let mut proto = Proto { retriable_status_codes: vec![500], ..Proto::default() };
+        let repeats = |proto: &Proto| {
+            let policy = RetryPolicy::compile(proto).unwrap();
+            policy.after_response(StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new())
+        };
+        assert!(!repeats(&proto));
+        proto.retry_on = "retriable-status-codes".into();
+        assert!(repeats(&proto));
+        proto.retriable_request_headers.push(Default::default());
+        assert_eq!(RetryPolicy::compile(&proto).unwrap_err().field(), "retriable_request_headers");
+    }
+
+    #[test]
+    fn a_request_without_a_policy_of_its_route_waits_by_default() {
+        assert!((0..100).any(|random| RetryPolicy::default().wait(3, random) > Duration::from_millis(5)));
     }
 
     #[test]

@@ -36,10 +36,6 @@ pub struct VirtualHost {
     pub routes: Vec<Arc<Route>>,
     /// Plain HTTP requests are redirected to HTTPS.
     pub require_tls: bool,
-    /// `x-envoy-attempt-count` is sent upstream.
-    pub attempt_count_to_upstream: bool,
-    /// `x-envoy-attempt-count` is sent downstream.
-    pub attempt_count_to_downstream: bool,
 }
 
 /// A route: a condition and an action.
@@ -58,10 +54,6 @@ pub struct Route {
     pub per_filter: PerFilter,
     /// Route metadata, as sent.
     pub metadata: Option<Metadata>,
-    /// `decorator.operation`.
-    pub operation: Option<Arc<str>>,
-    /// Bytes of a request kept for a retry, when the route says so.
-    pub buffer_limit: Option<usize>,
     /// `x-envoy-attempt-count` is sent upstream and downstream.
     pub attempt_count: (bool, bool),
 }

@@ -11,12 +11,14 @@ use meltemi_proto::envoy::config::listener::v3::filter::ConfigType;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use meltemi_proto::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy as Proto;
 use meltemi_proto::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
+use meltemi_proto::envoy::r#type::v3::HashPolicy;
+use meltemi_proto::envoy::r#type::v3::hash_policy::PolicySpecifier;
 use meltemi_proto::google::protobuf::Any;
 
 use super::proxy::{Target, TcpProxy};
 use super::{Network, Terminal};
 use crate::base::duration::timeout;
-use crate::base::reject::{At, Compiled, Reject, each, required, unpack};
+use crate::base::reject::{At, Compiled, Reject, each, required, unpack, unsupported};
 use crate::filters::{Deps, stats};
 use crate::telemetry::access_log::AccessLogs;
 use crate::telemetry::stats::tables::TcpStats;
@@ -108,9 +110,13 @@ fn tcp(building: &mut Building, any: &Any, deps: &Deps, _: Place) -> Compiled<()
     if proto.stat_prefix.is_empty() {
         return Err(Reject::new("stat_prefix", "is empty"));
     }
-    if proto.tunneling_config.is_some() {
-        return Err(Reject::new("tunneling_config", "is not supported"));
-    }
+    let other_hash =
+        |policy: &HashPolicy| !matches!(policy.policy_specifier, Some(PolicySpecifier::SourceIp(_)));
+    unsupported(&[
+        (proto.tunneling_config.is_some(), "tunneling_config"),
+        (proto.metadata_match.is_some(), "metadata_match"),
+        (proto.hash_policy.iter().any(other_hash), "hash_policy"),
+    ])?;
     building.terminal = Some(Terminal::Tcp(Arc::new(TcpProxy {
         stats: TcpStats::new(&deps.stats, &format!("tcp.{}.", proto.stat_prefix)),
         target: target(&proto, deps)?,

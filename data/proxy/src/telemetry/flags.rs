@@ -58,11 +58,6 @@ impl Flags {
         self.0 |= other.0;
     }
 
-    /// Removes the flags of `other`: a retry that succeeds forgets why the attempt before it failed.
-    pub fn clear(&mut self, other: Flags) {
-        self.0 &= !other.0;
-    }
-
     /// Whether any flag of `other` is set.
     pub fn intersects(self, other: Flags) -> bool {
         self.0 & other.0 != 0

@@ -81,8 +81,6 @@ pub struct ConnectionInfo {
     pub listener: Arc<str>,
     /// When the connection was accepted.
     pub start: Instant,
-    /// Peer metadata that the connection itself established (workload discovery, TCP metadata exchange).
-    pub peer: Option<Arc<Peer>>,
 }
 
 impl ConnectionInfo {
@@ -100,7 +98,6 @@ impl ConnectionInfo {
             filter_chain: None,
             listener: "".into(),
             start: Instant::now(),
-            peer: None,
         }
     }
 }
@@ -260,7 +257,7 @@ impl RequestInfo {
 
     /// The client's metadata, from the request's own headers or from its connection.
     pub fn source_peer(&self) -> Option<&Arc<Peer>> {
-        self.downstream_peer.as_ref().or(self.connection.peer.as_ref())
+        self.downstream_peer.as_ref()
     }
 }
 

@@ -11,7 +11,6 @@ use rustls::{CertificateError, ClientConfig};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::provider;
 use super::secret::Secrets;
 use super::server::Common;
 use super::validate::Verifier;
@@ -64,6 +63,7 @@ impl ClientContext {
         if !proto.sni.is_empty() && ServerName::try_from(proto.sni.as_str()).is_err() {
             return Err(Reject::new("sni", format!("{:?} is not a host name", proto.sni)));
         }
+        crate::base::reject::unsupported(&[(proto.allow_renegotiation, "allow_renegotiation")])?;
         Ok(Self {
             common: Common::compile(common, secrets).at("common_tls_context")?,
             sni: (!proto.sni.is_empty()).then(|| proto.sni.as_str().into()),
@@ -98,8 +98,8 @@ impl ClientContext {
     fn build(&self, current: &super::server::Current, must_match: bool) -> Result<ClientConfig, TlsFailure> {
         let validation = self.common.validation(current)?;
         let verifier = Verifier { validation, client_required: false, must_match };
-        let builder = ClientConfig::builder_with_provider(provider().clone())
-            .with_protocol_versions(&self.common.versions)
+        let builder = ClientConfig::builder_with_provider(self.common.parameters.provider.clone())
+            .with_protocol_versions(&self.common.parameters.versions)
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier) as Arc<dyn ServerCertVerifier>);

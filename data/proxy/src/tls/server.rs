@@ -4,30 +4,28 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
-use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
-use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, TlsParameters,
-};
+use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::downstream_tls_context::OcspStaplePolicy;
+use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{CommonTlsContext, DownstreamTlsContext};
 use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureScheme, SupportedProtocolVersion};
+use rustls::{ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::provider;
+use super::parameters::Parameters;
 use super::secret::{Certificate, Secret, Secrets};
 use super::validate::{Validation, Verifier};
 use crate::base::duration::bool_or;
-use crate::base::reject::{At, Compiled, Reject, required};
+use crate::base::reject::{At, Compiled, Reject, required, unsupported};
 use crate::base::slot::Slot;
 use crate::telemetry::TlsInfo;
 
 /// What `CommonTlsContext` says, for either side.
 #[derive(Debug)]
 pub(super) struct Common {
-    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(super) parameters: Parameters,
     pub(super) alpn: Vec<Vec<u8>>,
     certificate: Option<Arc<Slot<Secret>>>,
     validation: Option<Validation>,
@@ -65,9 +63,10 @@ impl Current {
 
 impl Common {
     pub(super) fn compile(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Self> {
+        reject_unsupported(proto)?;
         let (validation, delivered) = validation(proto, secrets)?;
         Ok(Self {
-            versions: versions(proto.tls_params.as_ref())?,
+            parameters: Parameters::compile(proto.tls_params.as_ref()).at("tls_params")?,
             alpn: spoken(&proto.alpn_protocols),
             certificate: certificate(proto, secrets)?,
             validation,
@@ -100,6 +99,14 @@ impl Common {
     fn verifies_peers(&self) -> bool {
         self.validation.is_some() || self.delivered.is_some()
     }
+}
+
+fn reject_unsupported(proto: &CommonTlsContext) -> Compiled<()> {
+    unsupported(&[
+        (proto.custom_handshaker.is_some(), "custom_handshaker"),
+        (proto.tls_certificate_provider_instance.is_some(), "tls_certificate_provider_instance"),
+        (proto.custom_tls_certificate_selector.is_some(), "custom_tls_certificate_selector"),
+    ])
 }
 
 /// The protocols we can keep our word about. `istio-peer-exchange` promises a preamble on TCP that we do not send: a peer that
@@ -152,30 +159,12 @@ fn validation(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Trust> {
     })
 }
 
-fn versions(proto: Option<&TlsParameters>) -> Compiled<Vec<&'static SupportedProtocolVersion>> {
-    let (min, max) = proto.map_or((TlsProtocol::TlsAuto, TlsProtocol::TlsAuto), |p| {
-        (p.tls_minimum_protocol_version(), p.tls_maximum_protocol_version())
-    });
-    let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
-    if max == TlsProtocol::TlsAuto || max == TlsProtocol::TlSv13 {
-        versions.push(&rustls::version::TLS13);
-    }
-    if min != TlsProtocol::TlSv13
-        && matches!(max, TlsProtocol::TlsAuto | TlsProtocol::TlSv12 | TlsProtocol::TlSv13)
-    {
-        versions.push(&rustls::version::TLS12);
-    }
-    if versions.is_empty() {
-        return Err(Reject::new("tls_params", "leaves no version: TLS 1.2 and 1.3 are supported"));
-    }
-    Ok(versions)
-}
-
 /// A compiled `DownstreamTlsContext`.
 #[derive(Debug)]
 pub struct ServerContext {
     common: Common,
     require_client_certificate: bool,
+    require_sni: bool,
     built: ArcSwapOption<Built>,
 }
 
@@ -193,8 +182,15 @@ impl ServerContext {
         if common.certificate.is_none() {
             return Err(Reject::new("common_tls_context", "needs a certificate to serve with"));
         }
-        let require_client_certificate = bool_or(&proto.require_client_certificate, false);
-        Ok(Self { common, require_client_certificate, built: ArcSwapOption::empty() })
+        if proto.ocsp_staple_policy() != OcspStaplePolicy::LenientStapling {
+            return Err(Reject::new("ocsp_staple_policy", "is not supported: nothing is stapled"));
+        }
+        Ok(Self {
+            common,
+            require_client_certificate: bool_or(&proto.require_client_certificate, false),
+            require_sni: bool_or(&proto.require_sni, false),
+            built: ArcSwapOption::empty(),
+        })
     }
 
     /// Whether every secret it needs is there.
@@ -217,8 +213,8 @@ impl ServerContext {
 
     fn build(&self, current: &Current) -> Result<ServerConfig, String> {
         let certificate = current.certificate()?.ok_or("there is no certificate to serve with")?;
-        let builder = ServerConfig::builder_with_provider(provider().clone())
-            .with_protocol_versions(&self.common.versions)
+        let builder = ServerConfig::builder_with_provider(self.common.parameters.provider.clone())
+            .with_protocol_versions(&self.common.parameters.versions)
             .map_err(|error| error.to_string())?;
         let builder = if self.common.verifies_peers() || self.require_client_certificate {
             builder.with_client_cert_verifier(Arc::new(Verifier {
@@ -242,6 +238,9 @@ impl ServerContext {
         let (mut config, current) = self.config()?;
         let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
         let start = acceptor.await.map_err(|error| error.to_string())?;
+        if self.require_sni && start.client_hello().server_name().is_none() {
+            return Err("the client named no server, and require_sni is set".to_owned());
+        }
         let known = start.client_hello().alpn().is_none_or(|mut offered| {
             offered.any(|protocol| config.alpn_protocols.iter().any(|ours| ours == protocol))
         });
@@ -276,42 +275,4 @@ impl ResolvesClientCert for Single {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use meltemi_proto::envoy::config::core::v3::{DataSource, data_source::Specifier};
-    use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{SdsSecretConfig, TlsCertificate};
-    use meltemi_proto::google::protobuf::BoolValue;
-
-    #[test]
-    fn a_validation_secret_of_the_wrong_kind_trusts_nobody() {
-        let ttl = std::time::Duration::from_secs(60);
-        let authority = meltemi_identity::authority::Authority::self_signed("td", ttl).unwrap();
-        let cert = meltemi_identity::serving::issue(&authority, &["a.test"], ttl).unwrap();
-        let inline = |text: String| {
-            Some(DataSource { specifier: Some(Specifier::InlineString(text)), ..Default::default() })
-        };
-        let cert = TlsCertificate {
-            certificate_chain: inline(cert.chain_pem),
-            private_key: inline(cert.key_pem),
-            ..Default::default()
-        };
-        let secrets = Secrets::default();
-        let reference = SdsSecretConfig { name: "ROOTCA".into(), ..Default::default() };
-        let proto = DownstreamTlsContext {
-            common_tls_context: Some(CommonTlsContext {
-                tls_certificates: vec![cert.clone()],
-                validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(
-                    reference,
-                )),
-                ..Default::default()
-            }),
-            require_client_certificate: Some(BoolValue { value: true }),
-            ..Default::default()
-        };
-        let context = ServerContext::compile(&proto, &secrets).unwrap();
-        let wrong = Secret::Certificate(Arc::new(Certificate::compile(&cert).unwrap()));
-        secrets.slot("ROOTCA").set(Some(Arc::new(wrong)));
-        let refused = context.config().map(drop).unwrap_err();
-        assert_eq!(refused, "the validation context's secret holds a certificate");
-    }
-}
+mod tests;

@@ -125,8 +125,6 @@ pub struct Cluster {
     pub balance: Balance,
     /// For a TCP connection and its TLS handshake.
     pub connect_timeout: Duration,
-    /// Request bytes kept for a retry.
-    pub buffer_limit: usize,
     /// Socket options.
     pub dial: DialOptions,
     /// Limits by routing priority (default, high).
@@ -139,8 +137,6 @@ pub struct Cluster {
     pub http: HttpOptions,
     /// Cluster metadata, as sent.
     pub metadata: Option<core::Metadata>,
-    /// Close connections to hosts that leave.
-    pub close_on_host_removal: bool,
     /// Statistics.
     pub stats: ClusterStats,
     /// `upstream_rq_<code>`.
@@ -159,9 +155,9 @@ impl Cluster {
     /// Replaces the hosts; ids and counts of those that stay are kept.
     pub fn set_hosts(&self, assignment: Assignment) {
         let before = self.hosts.load();
-        let panic_percent = assignment.panic_percent(&self.balance);
+
         let overprovisioning = assignment.overprovisioning.unwrap_or(self.balance.overprovisioning);
-        let balance = Balance { panic_percent, overprovisioning, ..self.balance.clone() };
+        let balance = Balance { overprovisioning, ..self.balance.clone() };
         let hosts = carry_over(&before.hosts, assignment.hosts(&self.transports));
         let weights = assignment.locality_weights;
         let weight_of =

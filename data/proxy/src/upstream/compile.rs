@@ -12,6 +12,7 @@ use meltemi_proto::any::message_name;
 use meltemi_proto::envoy::config::cluster::v3::Cluster as Proto;
 use meltemi_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use meltemi_proto::envoy::config::cluster::v3::cluster::common_lb_config::LocalityConfigSpecifier;
+use meltemi_proto::envoy::config::cluster::v3::cluster::ring_hash_lb_config::HashFunction;
 use meltemi_proto::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, LbConfig, LbPolicy,
 };
@@ -25,7 +26,7 @@ use super::hold::Hold;
 use super::resolve::{DnsTarget, Family};
 use super::transport::Transports;
 use crate::base::duration::{duration, optional, u32_or};
-use crate::base::reject::{At, Compiled, Reject};
+use crate::base::reject::{At, Compiled, Reject, unsupported};
 use crate::net::socket::{DialOptions, Keepalive};
 use crate::telemetry::ClusterTags;
 use crate::telemetry::stats::Registry;
@@ -34,7 +35,6 @@ use crate::tls::secret::Secrets;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DNS_RATE: Duration = Duration::from_secs(5);
-const BUFFER_LIMIT: u32 = 1 << 20;
 
 /// What compiling a cluster needs besides its proto.
 #[derive(Debug, Clone)]
@@ -52,6 +52,7 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
     if proto.name.is_empty() {
         return Err(Reject::new("name", "is empty"));
     }
+    reject_unsupported(proto)?;
     filters(proto)?;
     let discovery = discovery(proto)?;
     let names_allowed = matches!(discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
@@ -80,15 +81,12 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
         hosts: ArcSwap::default(),
         balance: balance(proto)?,
         connect_timeout,
-        buffer_limit: u32_or(&proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT) as usize,
         dial: dial(proto, deps)?,
         breakers: breakers(proto),
         hold: Hold::default(),
         transports: Transports::compile(proto, &deps.secrets)?,
         http: http::compile(proto)?,
         metadata: proto.metadata.clone(),
-        close_on_host_removal: proto.ignore_health_on_host_removal
-            || proto.close_connections_on_host_health_failure,
         stats: ClusterStats::new(&deps.stats, &cluster_prefix(stat_name)),
         codes: deps.stats.codes(&format!("{}upstream_rq_", cluster_prefix(stat_name))),
         retired: AtomicBool::new(false),
@@ -97,6 +95,27 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
         cluster.set_hosts(cluster.inline.clone());
     }
     Ok(cluster)
+}
+
+/// What would choose other hosts, or fewer, or share less between clients than we do. `outlier_detection` and slow starts are
+/// not among it: meshes set them everywhere, and without them traffic goes to the hosts that it may go to.
+fn reject_unsupported(proto: &Proto) -> Compiled<()> {
+    let thresholds = proto.circuit_breakers.as_ref();
+    let budget = thresholds.is_some_and(|c| c.thresholds.iter().any(|t| t.retry_budget.is_some()));
+    let per_host = thresholds.is_some_and(|c| !c.per_host_thresholds.is_empty());
+    let murmur = matches!(&proto.lb_config, Some(LbConfig::RingHashLbConfig(ring))
+        if ring.hash_function() != HashFunction::XxHash);
+    unsupported(&[
+        (!proto.health_checks.is_empty(), "health_checks"),
+        (proto.lb_subset_config.is_some(), "lb_subset_config"),
+        (proto.load_balancing_policy.is_some(), "load_balancing_policy"),
+        (proto.transport_socket_matcher.is_some(), "transport_socket_matcher"),
+        (proto.upstream_config.is_some(), "upstream_config"),
+        (proto.connection_pool_per_downstream_connection, "connection_pool_per_downstream_connection"),
+        (budget, "circuit_breakers.thresholds.retry_budget"),
+        (per_host, "circuit_breakers.per_host_thresholds"),
+        (murmur, "ring_hash_lb_config.hash_function"),
+    ])
 }
 
 /// Upstream network filters: only the one that has nothing to do without `istio-peer-exchange`.

@@ -9,7 +9,6 @@ use meltemi_proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use meltemi_proto::envoy::config::endpoint::v3::{LbEndpoint, LocalityLbEndpoints};
 use meltemi_proto::google::protobuf::value::Kind;
 
-use super::balance::Balance;
 use super::host::{Health, Host, Locality};
 use super::transport::Transports;
 use crate::base::address::{Address, Target};
@@ -62,6 +61,9 @@ impl Assignment {
             assignment.add(locality, names_allowed).at(format_args!("endpoints[{index}]"))?;
         }
         if let Some(policy) = &proto.policy {
+            if !policy.drop_overloads.is_empty() {
+                return Err(Reject::new("policy.drop_overloads", "is not supported"));
+            }
             assignment.overprovisioning = policy.overprovisioning_factor.as_ref().map(|v| v.value);
         }
         Ok(assignment)
@@ -96,11 +98,6 @@ impl Assignment {
                 Target::Name(..) => None,
             })
             .collect()
-    }
-
-    /// The panic threshold; an empty assignment panics about nothing.
-    pub(super) fn panic_percent(&self, balance: &Balance) -> u32 {
-        balance.panic_percent
     }
 
     /// The same assignment with the endpoint of each name replaced by its addresses.

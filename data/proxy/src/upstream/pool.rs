@@ -3,6 +3,7 @@
 mod http1;
 mod http2;
 mod lease;
+mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use self::http1::Idle;
 use self::http2::Multiplexed;
 pub use self::lease::{Lease, SendFailure};
+use self::wait::Woken;
 use super::cluster::UpstreamProtocol;
 use super::connect::{ConnectError, TlsOverrides, connect};
 use super::{Cluster, Host};
@@ -197,29 +199,6 @@ impl HostPool {
         if http2 { self.start_http2(connected).await } else { self.start_http1(connected).await }
     }
 
-    async fn wait(&self) -> Woken {
-        let (sender, receiver) = oneshot::channel();
-        self.waiters.borrow_mut().push_back(sender);
-        // An error means that the pool is gone, and with it the wait.
-        Waiting { pool: self, receiver }.woken().await.unwrap_or(Ok(()))
-    }
-
-    /// Lets the one who waits longest look again.
-    fn wake_one(&self) {
-        let mut waiters = self.waiters.borrow_mut();
-        while let Some(waiter) = waiters.pop_front() {
-            if waiter.send(Ok(())).is_ok() {
-                return;
-            }
-        }
-    }
-
-    fn wake_all(&self, outcome: &Woken) {
-        for waiter in self.waiters.borrow_mut().drain(..) {
-            let _ = waiter.send(outcome.clone());
-        }
-    }
-
     /// Drops what is too old; false when the pool itself can go.
     fn sweep(self: &Rc<Self>) -> bool {
         let now = Instant::now();
@@ -238,29 +217,6 @@ impl HostPool {
     fn closed(&self) {
         self.open.set(self.open.get().saturating_sub(1));
         self.wake_one();
-    }
-}
-
-/// Why a wait is over: to look again, or because the connection waited for did not come about.
-type Woken = Result<(), ConnectError>;
-
-/// A wait for a connection. Given up after it was woken, it wakes the next one instead.
-struct Waiting<'a> {
-    pool: &'a HostPool,
-    receiver: oneshot::Receiver<Woken>,
-}
-
-impl Waiting<'_> {
-    async fn woken(mut self) -> Result<Woken, oneshot::error::RecvError> {
-        (&mut self.receiver).await
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Ok(Ok(())) = self.receiver.try_recv() {
-            self.pool.wake_one();
-        }
     }
 }
 
@@ -297,3 +253,6 @@ impl Drop for Pending<'_> {
         self.0.upstream_rq_pending_active().dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,12 +186,12 @@ async fn a_listener_keeps_its_sockets_when_it_gets_another_address_or_another_na
     control.set(type_url::LISTENER, &fixed("one", "old", first));
     let _engine = start(&bootstrap(control.serve().await, false, None)).await;
     eventually(first, "/", "old").await;
-    let more = format!("filter_chains: [ {{ filters:",);
+    let more = "filter_chains: [ { filters:";
     let address = format!(
         "additional_addresses: [ {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} ], {more}",
         second.port()
     );
-    control.set(type_url::LISTENER, &fixed("one", "both", first).replacen(&more, &address, 1));
+    control.set(type_url::LISTENER, &fixed("one", "both", first).replacen(more, &address, 1));
     while TcpStream::connect(second).await.is_err() {
         assert!(!control.has_nack());
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -13,10 +13,10 @@ use meltemi_proto::envoy::config::route::v3::route_action::{
 };
 use meltemi_proto::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier;
 
-use super::{Deps, HostContext, per_filter};
+use super::{Deps, HostContext};
 use crate::base::duration::{bool_or, optional, timeout, u32_or};
 use crate::base::head::HeaderKey;
-use crate::base::reject::{At, Compiled, Reject, each, required};
+use crate::base::reject::{At, Compiled, Reject, each, required, unsupported};
 use crate::matcher::fraction::Fraction;
 use crate::matcher::regex::Substitution;
 use crate::route::action::{Forward, HashOn, HashPolicy, Mirror, Target, Weighted, WeightedCluster};
@@ -30,9 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[allow(deprecated)] // `max_grpc_timeout` is still sent.
 pub(super) fn compile(proto: &proto::RouteAction, host: &HostContext<'_>) -> Compiled<Forward> {
-    if proto.internal_redirect_policy.is_some() {
-        return Err(Reject::new("internal_redirect_policy", "internal redirects are not supported"));
-    }
+    reject_unsupported(proto)?;
     let regex = proto.regex_rewrite.as_ref().map(Substitution::compile).transpose().at("regex_rewrite")?;
     let retry = proto.retry_policy.as_ref().map(RetryPolicy::compile).transpose().at("retry_policy")?;
     let own_mirrors = mirrors(&proto.request_mirror_policies, host.deps)?;
@@ -69,8 +67,19 @@ pub(super) fn compile(proto: &proto::RouteAction, host: &HostContext<'_>) -> Com
             .iter()
             .map(|u| (u.upgrade_type.clone(), bool_or(&u.enabled, true)))
             .collect(),
-        terminate_connect: proto.upgrade_configs.iter().any(|u| u.connect_config.is_some()),
     })
+}
+
+fn reject_unsupported(proto: &proto::RouteAction) -> Compiled<()> {
+    let terminates = proto.upgrade_configs.iter().any(|upgrade| upgrade.connect_config.is_some());
+    unsupported(&[
+        (proto.internal_redirect_policy.is_some(), "internal_redirect_policy"),
+        (proto.metadata_match.is_some(), "metadata_match"),
+        (proto.hedge_policy.is_some(), "hedge_policy"),
+        (proto.retry_policy_typed_config.is_some(), "retry_policy_typed_config"),
+        (proto.path_rewrite_policy.is_some(), "path_rewrite_policy"),
+        (terminates, "upgrade_configs.connect_config"),
+    ])
 }
 
 fn target(proto: &proto::RouteAction, deps: Deps<'_>) -> Compiled<Target> {
@@ -106,8 +115,11 @@ fn weighted(proto: &proto::WeightedCluster, deps: Deps<'_>) -> Compiled<Weighted
             .host_rewrite_specifier
             .as_ref()
             .map(|HostRewriteSpecifier::HostRewriteLiteral(h)| h.clone());
-        let per_filter = per_filter(&cluster.typed_per_filter_config, deps)?;
-        Ok(WeightedCluster { cluster: deps.clusters.slot(&cluster.name), mutations, host, per_filter })
+        unsupported(&[
+            (cluster.metadata_match.is_some(), "metadata_match"),
+            (!cluster.typed_per_filter_config.is_empty(), "typed_per_filter_config"),
+        ])?;
+        Ok(WeightedCluster { cluster: deps.clusters.slot(&cluster.name), mutations, host })
     })?;
     let turns = Schedule::build(&weights);
     let next = AtomicUsize::new(fastrand::usize(..turns.len().max(1)));
