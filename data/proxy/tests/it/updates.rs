@@ -181,7 +181,7 @@ fn fixed(name: &str, body: &str, address: std::net::SocketAddr) -> String {
 
 #[tokio::test]
 async fn a_listener_keeps_its_sockets_when_it_gets_another_address_or_another_name() {
-    let (first, second) = (closed_port().await, closed_port().await);
+    let (first, second) = (free_port().await, free_port().await);
     let control = Control::new();
     control.set(type_url::LISTENER, &fixed("one", "old", first));
     let _engine = start(&bootstrap(control.serve().await, false, None)).await;
