@@ -98,7 +98,6 @@ fn reject_unsupported(proto: &Proto) -> Compiled<()> {
         (!proto.original_ip_detection_extensions.is_empty(), "original_ip_detection_extensions"),
         (!proto.early_header_mutation_extensions.is_empty(), "early_header_mutation_extensions"),
         (proto.forward_client_cert_matcher.is_some(), "forward_client_cert_matcher"),
-        (cert.is_some_and(|details| details.cert), "set_current_client_cert_details.cert"),
         (cert.is_some_and(|details| details.chain), "set_current_client_cert_details.chain"),
         (proto.scheme_header_transformation.is_some(), "scheme_header_transformation"),
         (bool_or(&proto.add_user_agent, false), "add_user_agent"),
