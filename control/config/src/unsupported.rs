@@ -66,8 +66,6 @@ pub fn kind(kind: Kind) -> Option<&'static str> {
 
 /// Fields of MeshConfig that change nothing yet.
 const MESH: &[&str] = &[
-    "proxyListenPort",
-    "proxyInboundListenPort",
     "proxyHttpPort",
     "hboneIdleTimeout",
     "ingressClass",

@@ -7,6 +7,7 @@ mod emit;
 mod lines;
 mod positions;
 mod scalar;
+mod values;
 
 use serde_json::Value;
 

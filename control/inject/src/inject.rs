@@ -155,7 +155,7 @@ impl Injector {
         let frame = Frame { pod: original, injector: self, context, config, workload, native };
         let addition = template::render(&frame, &templates)?;
         let mut result = merge(pod, &addition, native);
-        arrange(&mut result, frame.hold_application());
+        arrange(&mut result, native, frame.hold_application());
         let status_port = frame.status_port();
         probes::rewrite(
             &mut result,
@@ -244,11 +244,8 @@ fn merge(pod: &Value, addition: &Value, native: bool) -> Value {
         }
         overlay(target, &own);
     }
-    for (place, theirs) in [("securityContext", "/spec/securityContext")] {
-        if let Some(own) = pod.pointer(theirs) {
-            let target = &mut result["spec"][place];
-            overlay(target, own);
-        }
+    if let Some(own) = pod.pointer("/spec/securityContext") {
+        overlay(&mut result["spec"]["securityContext"], own);
     }
     result
 }
@@ -263,12 +260,14 @@ pub(crate) fn proxy_container(pod: &mut Value) -> Option<&mut Value> {
     proxy_in(pod, if native { "initContainers" } else { "containers" })
 }
 
-/// Puts the containers in the order that start-up needs: the redirection, then the proxy, then what uses them. Without a
-/// native sidecar the proxy comes first only if the application waits for it.
-fn arrange(pod: &mut Value, proxy_first: bool) {
-    let rank = |container: &Value| match name(container) {
-        INIT_CONTAINER => 0,
-        PROXY_CONTAINER => 1,
+/// Puts the containers in the order that start-up needs. With a native sidecar: the redirection, then the proxy, then
+/// what uses them. Without one nothing answers at the proxy's ports while init containers run, so the redirection comes
+/// after those of the user; the proxy comes first among the containers only if the application waits for it.
+fn arrange(pod: &mut Value, native: bool, proxy_first: bool) {
+    let rank = |container: &Value| match (name(container), native) {
+        (INIT_CONTAINER, true) => 0,
+        (PROXY_CONTAINER, true) => 1,
+        (INIT_CONTAINER, false) => 3,
         _ => 2,
     };
     let spec = &mut pod["spec"];

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use meltemi_config::Object;
 use meltemi_config::istio::DestinationRule as Spec;
 use meltemi_config::istio::destination_rule::{
-    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection, ProxyProtocol, Subset,
-    TrafficPolicy,
+    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection, PortTrafficPolicy,
+    Subset, TrafficPolicy,
 };
 
 use crate::export::ExportTo;
@@ -52,10 +52,12 @@ impl DestinationRule {
         self.subsets.iter().find(|subset| subset.name == name)
     }
 
-    /// The policy for a port, of the whole host or of a subset.
+    /// The policy for a port, of the whole host or of a subset. A subset's fields go before the host's; what a subset
+    /// says of the port itself stands alone, as a port's settings always do.
     pub fn policy(&self, subset: Option<&str>, port: u16) -> Policy {
         let host = Policy::of(self.traffic_policy.as_ref(), port);
         match subset.and_then(|name| self.subset(name)).and_then(|s| s.traffic_policy.as_ref()) {
+            Some(own) if port_level(own, port).is_some() => Policy::of(Some(own), port),
             Some(own) => Policy::of(Some(own), port).over(host),
             None => host,
         }
@@ -82,11 +84,11 @@ pub struct Policy {
     pub connection_pool: Option<ConnectionPoolSettings>,
     pub outlier_detection: Option<OutlierDetection>,
     pub tls: Option<ClientTlsSettings>,
-    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Policy {
-    /// The policy of a port: what the port's own settings leave out comes from the policy around them.
+    /// The policy of a port: its own settings, which stand alone, else those around them. Fields that a port's settings
+    /// leave out take their defaults, as Istio documents.
     pub fn of(policy: Option<&TrafficPolicy>, port: u16) -> Policy {
         let Some(policy) = policy else { return Policy::default() };
         let whole = Policy {
@@ -94,18 +96,13 @@ impl Policy {
             connection_pool: policy.connection_pool.clone(),
             outlier_detection: policy.outlier_detection.clone(),
             tls: policy.tls.clone(),
-            proxy_protocol: policy.proxy_protocol.clone(),
         };
-        let is_this = |number: Option<u32>| number == Some(u32::from(port));
-        let level = policy.port_level_settings.iter().find(|l| is_this(l.port.as_ref().map(|p| p.number)));
-        match level {
-            // A port's settings stand alone: fields left out take their defaults, as Istio documents.
+        match port_level(policy, port) {
             Some(level) => Policy {
                 load_balancer: level.load_balancer.clone(),
                 connection_pool: level.connection_pool.clone(),
                 outlier_detection: level.outlier_detection.clone(),
                 tls: level.tls.clone(),
-                proxy_protocol: whole.proxy_protocol,
             },
             None => whole,
         }
@@ -118,9 +115,14 @@ impl Policy {
             connection_pool: self.connection_pool.or(other.connection_pool),
             outlier_detection: self.outlier_detection.or(other.outlier_detection),
             tls: self.tls.or(other.tls),
-            proxy_protocol: self.proxy_protocol.or(other.proxy_protocol),
         }
     }
+}
+
+fn port_level(policy: &TrafficPolicy, port: u16) -> Option<&PortTrafficPolicy> {
+    let is_this =
+        |level: &&PortTrafficPolicy| level.port.as_ref().is_some_and(|p| p.number == u32::from(port));
+    policy.port_level_settings.iter().find(is_this)
 }
 
 /// The rules of one namespace about one host.
@@ -221,19 +223,25 @@ impl DestinationRules {
     }
 
     /// The rule for a service as a client sees it: the client's namespace, then the service's, then the root's.
+    ///
+    /// Rules of the root namespace that all may see are meant for the whole mesh. They do not come first for clients
+    /// that happen to live there (gateways often do): of those it is only the private ones that do.
     pub fn find(
         &self,
         client: &Client<'_>,
         hostname: &str,
         service_namespace: &str,
     ) -> Option<&Arc<DestinationRule>> {
-        for namespace in [client.namespace, service_namespace, client.root_namespace] {
+        let in_root = client.namespace == client.root_namespace;
+        let order = [(client.namespace, in_root), (service_namespace, false), (client.root_namespace, false)];
+        for (namespace, private_only) in order {
             let Some(rules) = self.index.get(namespace) else { continue };
             let own = namespace == client.namespace;
             let usable = |rule: &DestinationRule| {
                 let selected =
                     rule.workload_selector.as_ref().is_none_or(|s| own && labels::contains(client.labels, s));
-                selected && rule.export_to.allows(client.namespace)
+                let private = rule.export_to.is_only(namespace);
+                selected && rule.export_to.allows(client.namespace) && (private || !private_only)
             };
             if let Some(rule) = rules.find(hostname, usable) {
                 return Some(rule);

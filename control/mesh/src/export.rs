@@ -43,6 +43,14 @@ impl ExportTo {
         }
     }
 
+    /// May nobody but `namespace` see the object?
+    pub fn is_only(&self, namespace: &str) -> bool {
+        match self {
+            ExportTo::All => false,
+            ExportTo::Namespaces(set) => set.len() == 1 && set.contains(namespace),
+        }
+    }
+
     /// Those that may see it under either.
     pub fn union(&self, other: &ExportTo) -> ExportTo {
         match (self, other) {

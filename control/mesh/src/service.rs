@@ -108,11 +108,6 @@ impl Service {
         !self.selector.is_empty() && crate::labels::contains(labels, &self.selector)
     }
 
-    /// True when the control plane sends the endpoints.
-    pub fn has_eds(&self) -> bool {
-        self.resolution == Resolution::Endpoints
-    }
-
     /// True when the proxy resolves names.
     pub fn is_dns(&self) -> bool {
         matches!(self.resolution, Resolution::Dns | Resolution::DnsRoundRobin)

@@ -8,6 +8,7 @@ use meltemi_config::istio::{Gateway, PeerAuthentication, Sidecar, Telemetry};
 
 use crate::destination_rule::DestinationRules;
 use crate::endpoint::ServiceEndpoints;
+use crate::export::ExportTo;
 use crate::labels::Labels;
 use crate::secret::Credential;
 use crate::service::{Service, ServiceKey};
@@ -81,13 +82,19 @@ impl Snapshot {
         all.iter().filter(visible).find(|s| s.key.namespace == namespace).or_else(|| all.iter().find(visible))
     }
 
-    /// VirtualServices of a gateway (or `mesh`) that `namespace` may see, the oldest first.
+    /// VirtualServices of a gateway (or `mesh`) that `namespace` may see: its own that are not for everybody, then those
+    /// that others export to it by name, then those for everybody; among equals the oldest first.
     pub fn virtual_services_for<'a>(
         &'a self,
         gateway: &str,
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a Arc<VirtualService>> {
         let all = self.virtual_services_by_gateway.get(gateway).map_or(&[][..], |list| list.as_slice());
-        all.iter().filter(move |vs| vs.export_to.allows(namespace))
+        let rank = move |vs: &VirtualService| match &vs.export_to {
+            ExportTo::All => 2,
+            ExportTo::Namespaces(_) => u8::from(vs.namespace() != namespace),
+        };
+        let visible = move || all.iter().filter(move |vs| vs.export_to.allows(namespace));
+        (0..=2).flat_map(move |wanted| visible().filter(move |vs| rank(vs) == wanted))
     }
 }

@@ -107,21 +107,27 @@ pub fn expanded_http(root: &VirtualService, snapshot: &Snapshot) -> Vec<Arc<Http
         if !target.is_delegate() || !target.export_to.allows(root.namespace()) {
             continue;
         }
+        let names = Names { own_namespace: root.namespace(), namespace, domain };
         rules.extend(
-            target
-                .object
-                .spec
-                .http
-                .iter()
-                .filter_map(|inner| merge(rule, inner, (namespace, domain)))
-                .map(Arc::new),
+            target.object.spec.http.iter().filter_map(|inner| merge(rule, inner, names)).map(Arc::new),
         );
     }
     rules
 }
 
+/// What short names mean.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    /// The namespace of the rule that delegates.
+    own_namespace: &'a str,
+    /// The namespace of the delegate.
+    namespace: &'a str,
+    domain: &'a str,
+}
+
 /// A delegated rule under the match and the policies of the rule that delegates.
-fn merge(outer: &HttpRoute, inner: &HttpRoute, (namespace, domain): (&str, &str)) -> Option<HttpRoute> {
+fn merge(outer: &HttpRoute, inner: &HttpRoute, names: Names<'_>) -> Option<HttpRoute> {
+    let Names { own_namespace, namespace, domain } = names;
     let mut rule = inner.clone();
     rule.matches = match (outer.matches.is_empty(), inner.matches.is_empty()) {
         (true, _) => inner.matches.clone(),
@@ -146,6 +152,22 @@ fn merge(outer: &HttpRoute, inner: &HttpRoute, (namespace, domain): (&str, &str)
     rule.fault = rule.fault.or_else(|| outer.fault.clone());
     rule.cors_policy = rule.cors_policy.or_else(|| outer.cors_policy.clone());
     rule.headers = rule.headers.or_else(|| outer.headers.clone());
+    rule.direct_response = rule.direct_response.or_else(|| outer.direct_response.clone());
+    if rule.mirror.is_none() && rule.mirrors.is_empty() {
+        // Names in the delegating rule belong to its own namespace.
+        let complete = |d: &mut Destination| d.host = host::resolve(&d.host, own_namespace, domain);
+        rule.mirror.clone_from(&outer.mirror);
+        rule.mirrors.clone_from(&outer.mirrors);
+        rule.mirror.iter_mut().for_each(complete);
+        rule.mirrors.iter_mut().filter_map(|m| m.destination.as_mut()).for_each(complete);
+    }
+    rule.mirror_percent = rule.mirror_percent.or(outer.mirror_percent);
+    rule.mirror_percentage = rule.mirror_percentage.or(outer.mirror_percentage);
+    rule.name = match (outer.name.as_str(), rule.name.as_str()) {
+        ("", own) => own.to_owned(),
+        (outer, "") => outer.to_owned(),
+        (outer, own) => format!("{outer}-{own}"),
+    };
     Some(rule)
 }
 

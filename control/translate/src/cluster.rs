@@ -15,6 +15,7 @@ mod policy;
 mod protocol;
 mod upstream_tls;
 
+pub(crate) use outbound::discovery;
 pub use outbound::{ClusterSpec, config_path, specs};
 
 /// All clusters of a proxy, in a fixed order.

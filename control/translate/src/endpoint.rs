@@ -1,11 +1,13 @@
 //! Endpoints of clusters, grouped by locality.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use meltemi_mesh::labels;
 use meltemi_mesh::peer_authentication::{self, MtlsMode};
 use meltemi_mesh::{Endpoint, Health, Locality, ProxyView, Snapshot};
+use meltemi_proto::envoy::config::cluster::v3::cluster::DiscoveryType;
 use meltemi_proto::envoy::config::core::v3 as core;
 use meltemi_proto::envoy::config::endpoint::v3;
 
@@ -24,9 +26,9 @@ pub fn endpoints(
 ) -> Vec<v3::ClusterLoadAssignment> {
     match wanted {
         Names::All => {
-            let specs =
-                view.services.iter().filter(|s| s.has_eds()).flat_map(|s| cluster::specs(snapshot, view, s));
-            specs.map(|spec| assignment(snapshot, view, &spec)).collect()
+            let specs = view.services.iter().flat_map(|s| cluster::specs(snapshot, view, s));
+            let by_eds = specs.filter(|spec| cluster::discovery(view, spec) == DiscoveryType::Eds);
+            by_eds.map(|spec| assignment(snapshot, view, &spec)).collect()
         }
         Names::Only(wanted) => wanted.iter().map(|name| named(snapshot, view, name)).collect(),
     }
@@ -53,7 +55,9 @@ pub fn assignment(
     let mut by_locality: BTreeMap<&Locality, Vec<&Arc<Endpoint>>> = BTreeMap::new();
     for endpoint in of_port {
         let chosen = subset.is_none_or(|wanted| labels::contains(&endpoint.labels, wanted));
-        if chosen && endpoint.health == Health::Ready {
+        // A name among the addresses would make Envoy refuse them all.
+        let dialable = spec.service.is_dns() || is_address(&endpoint.address);
+        if chosen && dialable && endpoint.health == Health::Ready {
             by_locality.entry(&endpoint.locality).or_default().push(endpoint);
         }
     }
@@ -64,6 +68,11 @@ pub fn assignment(
         prefer_near(snapshot, view, spec, &mut groups);
     }
     v3::ClusterLoadAssignment { cluster_name: spec.name(), endpoints: groups, ..Default::default() }
+}
+
+/// Nobody resolves what comes by EDS.
+fn is_address(address: &str) -> bool {
+    address.starts_with("unix://") || address.parse::<IpAddr>().is_ok()
 }
 
 fn group(

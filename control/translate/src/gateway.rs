@@ -116,7 +116,7 @@ fn listened(view: &ProxyView, number: u16) -> BTreeSet<u16> {
 
 fn handling(server: &Server) -> Option<Handling> {
     let protocol = server.port.as_ref().map(|p| p.protocol.as_str()).unwrap_or_default();
-    let mode = server.tls.as_ref().map(|tls| tls.mode);
+    let mode = server.tls.as_ref().map(|tls| tls.mode());
     Some(match (Protocol::parse(protocol)?, mode) {
         (protocol, _) if protocol.is_http() => Handling::Http,
         // Handing on by the name of a service inside the mesh belongs to multi-cluster set-ups.

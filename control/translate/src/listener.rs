@@ -8,6 +8,7 @@ use meltemi_proto::google::protobuf as wkt;
 use crate::wire;
 
 pub mod access_log;
+mod distinct;
 mod gateway;
 mod http;
 mod inbound;
@@ -46,6 +47,11 @@ fn wildcard(view: &ProxyView) -> &'static str {
     }
 }
 
+/// The port of the proxy's own to which connections are redirected; injection writes the rules for the same one.
+fn own_port(configured: i32, default: u16) -> u16 {
+    u16::try_from(configured).ok().filter(|port| *port != 0).unwrap_or(default)
+}
+
 /// A network filter with its configuration.
 fn filter(name: &str, config: wkt::Any) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
@@ -54,18 +60,6 @@ fn filter(name: &str, config: wkt::Any) -> Filter {
 /// A chain that every connection takes.
 fn chain(name: &str, filters: Vec<Filter>) -> FilterChain {
     FilterChain { name: name.to_owned(), filters, ..Default::default() }
-}
-
-/// Keeps the first of several chains with the same condition: Envoy refuses a listener in which two are equal.
-fn unique(chains: Vec<FilterChain>) -> Vec<FilterChain> {
-    let mut kept: Vec<FilterChain> = Vec::with_capacity(chains.len());
-    for chain in chains {
-        let condition = chain.filter_chain_match.clone().unwrap_or_default();
-        if !kept.iter().any(|k| k.filter_chain_match.clone().unwrap_or_default() == condition) {
-            kept.push(chain);
-        }
-    }
-    kept
 }
 
 /// What a connection must look like.

@@ -63,9 +63,18 @@ pub fn uri_names(matchers: impl IntoIterator<Item = StringMatcher>) -> Vec<tls::
     names(matchers, tls::subject_alt_name_matcher::SanType::Uri)
 }
 
-/// DNS names that a certificate may carry.
-pub fn dns_names(matchers: impl IntoIterator<Item = StringMatcher>) -> Vec<tls::SubjectAltNameMatcher> {
-    names(matchers, tls::subject_alt_name_matcher::SanType::Dns)
+/// Names that users list without saying of which kind: each may stand in a certificate as a DNS name, as a URI, or as
+/// an address if it is one.
+pub fn any_names(written: &[String]) -> Vec<tls::SubjectAltNameMatcher> {
+    use tls::subject_alt_name_matcher::SanType;
+    let mut all = Vec::new();
+    for name in written {
+        let address = name.parse::<std::net::IpAddr>().is_ok().then_some(SanType::IpAddress);
+        for kind in [SanType::Dns, SanType::Uri].into_iter().chain(address) {
+            all.extend(names([wire::exact(name)], kind));
+        }
+    }
+    all
 }
 
 fn names(

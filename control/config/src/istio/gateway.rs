@@ -32,7 +32,8 @@ message! {
     /// TLS towards clients.
     pub struct ServerTlsSettings {
         pub https_redirect: bool,
-        pub mode: ServerTlsMode,
+        /// Absent means `PASSTHROUGH`.
+        pub mode: Option<ServerTlsMode>,
         pub server_certificate: String,
         pub private_key: String,
         pub ca_certificates: String,
@@ -56,6 +57,13 @@ message! {
         pub server_certificate: String,
         pub private_key: String,
         pub ca_certificates: String,
+    }
+}
+
+impl ServerTlsSettings {
+    /// What happens to TLS.
+    pub fn mode(&self) -> ServerTlsMode {
+        self.mode.unwrap_or_default()
     }
 }
 

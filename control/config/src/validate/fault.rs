@@ -1,30 +1,9 @@
 //! Faults that are injected.
 
-use crate::istio::virtual_service::HttpFaultInjection;
+use crate::istio::virtual_service::{GRPC_STATUS, HttpFaultInjection};
 use crate::path::Path;
 
 use super::report::Report;
-
-/// gRPC's status codes by name.
-const GRPC_STATUS: &[&str] = &[
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 pub(super) fn check(fault: &HttpFaultInjection, path: &Path, report: &mut Report) {
     if fault.delay.is_none() && fault.abort.is_none() {
@@ -38,6 +17,9 @@ pub(super) fn check(fault: &HttpFaultInjection, path: &Path, report: &mut Report
         report.duration(&path.key("fixedDelay"), delay.fixed_delay);
         report.duration(&path.key("exponentialDelay"), delay.exponential_delay);
         report.percent(&path.key("percent"), f64::from(delay.percent));
+        if delay.percentage.is_none() && delay.percent == 0 {
+            report.warning(&path, "no percentage is named, so no request is delayed", "add `percentage`");
+        }
         if let Some(percent) = delay.percentage {
             report.percent(&path.key("percentage").key("value"), percent.value);
         }

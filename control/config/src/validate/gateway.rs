@@ -105,12 +105,10 @@ fn transport(server: &Server, protocol: &str, path: &Path, report: &mut Report) 
                     cure,
                 );
             }
-            let passed = matches!(settings.mode, ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough);
-            let unset = settings.mode == ServerTlsMode::Passthrough && *settings == Default::default();
-            if unset {
+            if *settings == Default::default() {
                 let cure = "set `mode` to SIMPLE, MUTUAL, PASSTHROUGH or another";
                 report.warning(&tls_path, "no mode is set, so TLS is passed through", cure);
-            } else if !passed || settings.mode == ServerTlsMode::Passthrough {
+            } else if settings.mode() != ServerTlsMode::AutoPassthrough {
                 tls::server(settings, &tls_path, report);
             }
         }

@@ -28,12 +28,8 @@ pub(super) fn check(route: &HttpRoute, path: &Path, report: &mut Report) {
         cors(value, &path.key("corsPolicy"), report);
     }
     if let Some(delegate) = &route.delegate {
-        let path = path.key("delegate");
-        report.required(&path.key("name"), &delegate.name, "the name of the delegate");
-        let routed = route.rewrite.is_some() || route.timeout.is_some() || route.retries.is_some();
-        if routed || route.fault.is_some() || route.cors_policy.is_some() {
-            report.error(&path, "a route that delegates holds `match` only", "move the rest to the delegate");
-        }
+        let path = path.key("delegate").key("name");
+        report.required(&path, &delegate.name, "the name of the delegate");
     }
 }
 
@@ -110,13 +106,20 @@ pub(super) fn headers(headers: Option<&Headers>, path: &Path, report: &mut Repor
         for (position, name) in operations.remove.iter().enumerate() {
             let path = path.key("remove").index(position);
             report.name(&path, names::header(name));
-            if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+            if is_pseudo(name) {
                 report.error(&path, format!("header {name:?} cannot be removed"), "");
             }
         }
-        for pseudo in
-            operations.add.keys().filter(|name| name.starts_with(':') || name.eq_ignore_ascii_case("host"))
-        {
+        // The request's authority is the one pseudo header that a rule may set; the proxy rewrites it.
+        let authority = |header: &str| name == "request" && (header == ":authority" || is_host(header));
+        for pseudo in operations.set.keys().filter(|header| is_pseudo(header) && !authority(header)) {
+            report.error(
+                &path.key("set").key(pseudo),
+                format!("header {pseudo:?} cannot be set"),
+                "set `:authority` of a request, or use `rewrite`, or remove it",
+            );
+        }
+        for pseudo in operations.add.keys().filter(|name| is_pseudo(name)) {
             report.error(
                 &path.key("add").key(pseudo),
                 format!("header {pseudo:?} cannot be added"),
@@ -124,6 +127,15 @@ pub(super) fn headers(headers: Option<&Headers>, path: &Path, report: &mut Repor
             );
         }
     }
+}
+
+/// Is the header a part of the request line, which proxies refuse to change like other headers?
+fn is_pseudo(header: &str) -> bool {
+    header.starts_with(':') || is_host(header)
+}
+
+fn is_host(header: &str) -> bool {
+    header.eq_ignore_ascii_case("host")
 }
 
 fn cors(policy: &CorsPolicy, path: &Path, report: &mut Report) {

@@ -104,6 +104,20 @@ fn virtual_services() {
                 ],
             ),
             (
+                vs(json!([{"route": to("b"), "fault": {"delay": {"fixedDelay": "1s"}}}])),
+                &["W spec.http[0].fault.delay: no percentage is named"],
+            ),
+            (
+                vs(
+                    json!([{"delegate": {"name": "d"}, "timeout": "1s", "rewrite": {"uri": "/"}, "fault": {"abort": {"httpStatus": 500}}, "retries": {"attempts": 1}, "corsPolicy": {}}]),
+                ),
+                &[],
+            ),
+            (
+                vs(json!([{"delegate": {"name": ""}, "route": to("b")}])),
+                &["E spec.http[0]: `route` and `delegate`", "E spec.http[0].delegate.name"],
+            ),
+            (
                 vs(
                     json!([{"match": [{"uri": {"regex": "(a"}, "headers": {"b c": {"exact": "1"}, ":path": {}}}], "route": to("b")}]),
                 ),
@@ -111,6 +125,16 @@ fn virtual_services() {
                     "E spec.http[0].match[0].uri.regex: not a regular expression",
                     "E spec.http[0].match[0].headers[\"b c\"]",
                     "E spec.http[0].match[0].headers.:path",
+                ],
+            ),
+            (
+                vs(
+                    json!([{"route": to("b"), "headers": {"request": {"set": {":authority": "c", "Host": "c", ":path": "/"}}, "response": {"set": {":status": "200", "host": "c"}}}}]),
+                ),
+                &[
+                    "E spec.http[0].headers.request.set.:path: header \":path\" cannot be set",
+                    "E spec.http[0].headers.response.set.:status",
+                    "E spec.http[0].headers.response.set.host",
                 ],
             ),
             (
@@ -262,6 +286,11 @@ fn gateways() {
                 &[],
             ),
             (server(json!({"port": port("HTTP"), "hosts": ["*"], "tls": {"httpsRedirect": true}})), &[]),
+            (server(json!({"port": port("TLS"), "hosts": ["a.com"], "tls": {"mode": "PASSTHROUGH"}})), &[]),
+            (
+                server(json!({"port": port("TLS"), "hosts": ["a.com"], "tls": {}})),
+                &["W spec.servers[0].tls: no mode is set"],
+            ),
             (
                 server(
                     json!({"port": port("HTTP"), "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "c"}}),

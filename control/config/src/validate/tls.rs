@@ -46,7 +46,7 @@ pub(super) fn server(tls: &ServerTlsSettings, path: &Path, report: &mut Report) 
     let by_name = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
     let by_file =
         !tls.server_certificate.is_empty() || !tls.private_key.is_empty() || !tls.tls_certificates.is_empty();
-    match tls.mode {
+    match tls.mode() {
         ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
             if by_name && by_file {
                 report.error(
@@ -63,7 +63,7 @@ pub(super) fn server(tls: &ServerTlsSettings, path: &Path, report: &mut Report) 
                 }
             }
             let client_roots = !tls.ca_certificates.is_empty() || !tls.ca_cert_credential_name.is_empty();
-            if tls.mode == ServerTlsMode::Mutual && !by_name && !client_roots {
+            if tls.mode() == ServerTlsMode::Mutual && !by_name && !client_roots {
                 report.error(
                     &path.key("caCertificates"),
                     "mode MUTUAL needs the roots of its clients",

@@ -7,16 +7,17 @@ use serde_json::{Map, Value};
 
 use super::lines::Lines;
 use super::positions::{Entry, Place, Positions};
+use super::values::{Extent, child, merge, resolve};
 use super::{Document, MAX_DEPTH, MAX_NODES, scalar};
 
-type Failure = (Place, String);
+/// Where reading stopped, and why.
+pub(super) type Failure = (Place, String);
 
 /// A value being built.
 enum Open {
     List {
         items: Vec<Value>,
         anchor: usize,
-        place: Place,
     },
     Map {
         entries: Map<String, Value>,
@@ -49,7 +50,7 @@ struct Builder<'t> {
     open: Vec<Open>,
     /// JSON pointer of the innermost open value, and its length before each step.
     pointer: String,
-    anchors: HashMap<usize, (Value, usize)>,
+    anchors: HashMap<usize, (Value, Extent)>,
     entries: HashMap<String, Entry>,
     nodes: usize,
     done: Vec<Document>,
@@ -89,12 +90,12 @@ impl Builder<'_> {
                     return Ok(());
                 }
                 let value = resolve(&text, style, tag.as_deref()).map_err(|message| (place, message))?;
-                self.remember(anchor, &value, 1);
-                self.value(value, place, 1)?;
+                self.remember(anchor, &value);
+                self.value(value, place, Extent::SCALAR)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.container(place, tag.as_deref())?;
-                self.open.push(Open::List { items: Vec::new(), anchor, place });
+                self.open.push(Open::List { items: Vec::new(), anchor });
             }
             Event::MappingStart(anchor, tag) => {
                 self.container(place, tag.as_deref())?;
@@ -108,13 +109,13 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
             Event::Alias(anchor) => {
-                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some((value, extent)) = self.anchors.get(&anchor).cloned() else {
                     return Err((place, "this alias names an anchor that is not closed yet".to_owned()));
                 };
                 if self.key_is_due() {
                     return Err((place, "an alias cannot be a key".to_owned()));
                 }
-                self.value(value, place, size)?;
+                self.value(value, place, extent)?;
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
         }
@@ -174,10 +175,7 @@ impl Builder<'_> {
         {
             return Err((place, format!("tag {}{} is not known; remove it", tag.handle, tag.suffix)));
         }
-        if self.open.len() >= MAX_DEPTH {
-            return Err((place, format!("nested deeper than {MAX_DEPTH} levels")));
-        }
-        self.count(1, place)?;
+        self.count(Extent { nodes: 1, depth: 1 }, place)?;
         self.descend(place);
         Ok(())
     }
@@ -209,43 +207,40 @@ impl Builder<'_> {
     }
 
     fn close(&mut self) -> Result<(), Failure> {
-        let (value, anchor, place) = match self.open.pop() {
-            Some(Open::List { items, anchor, place }) => (Value::Array(items), anchor, place),
+        let (value, anchor) = match self.open.pop() {
+            Some(Open::List { items, anchor }) => (Value::Array(items), anchor),
             Some(Open::Map { mut entries, merged, anchor, place, .. }) => {
                 for source in merged {
                     merge(&mut entries, source, place)?;
                 }
-                (Value::Object(entries), anchor, place)
+                (Value::Object(entries), anchor)
             }
             None => return Ok(()),
         };
         let parent = self.pointer.rfind('/').unwrap_or(0);
         self.pointer.truncate(parent);
-        if anchor != 0 {
-            let size = size_of(&value);
-            self.remember(anchor, &value, size);
-        }
-        self.attach(value, place);
+        self.remember(anchor, &value);
+        self.attach(value);
         Ok(())
     }
 
-    fn remember(&mut self, anchor: usize, value: &Value, size: usize) {
+    fn remember(&mut self, anchor: usize, value: &Value) {
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), size));
+            self.anchors.insert(anchor, (value.clone(), Extent::of(value)));
         }
     }
 
     /// A value that is complete at once.
-    fn value(&mut self, value: Value, place: Place, size: usize) -> Result<(), Failure> {
-        self.count(size, place)?;
+    fn value(&mut self, value: Value, place: Place, extent: Extent) -> Result<(), Failure> {
+        self.count(extent, place)?;
         let key = self.key_place().unwrap_or(place);
         let pointer = self.next_pointer();
         self.entries.insert(pointer, Entry { key, value: place });
-        self.attach(value, place);
+        self.attach(value);
         Ok(())
     }
 
-    fn attach(&mut self, value: Value, _place: Place) {
+    fn attach(&mut self, value: Value) {
         match self.open.last_mut() {
             None => self.root = Some(value),
             Some(Open::List { items, .. }) => items.push(value),
@@ -259,8 +254,15 @@ impl Builder<'_> {
         }
     }
 
-    fn count(&mut self, nodes: usize, place: Place) -> Result<(), Failure> {
-        self.nodes = self.nodes.saturating_add(nodes);
+    /// Holds what is about to be added against the budgets. An alias adds all levels and values of its anchor.
+    fn count(&mut self, extent: Extent, place: Place) -> Result<(), Failure> {
+        if self.open.len().saturating_add(extent.depth) > MAX_DEPTH {
+            return Err((
+                place,
+                format!("nested deeper than {MAX_DEPTH} levels, aliases counted with all theirs"),
+            ));
+        }
+        self.nodes = self.nodes.saturating_add(extent.nodes);
         if self.nodes > MAX_NODES {
             return Err((
                 place,
@@ -268,43 +270,5 @@ impl Builder<'_> {
             ));
         }
         Ok(())
-    }
-}
-
-fn child(pointer: &str, key: &str) -> String {
-    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
-}
-
-fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
-    match tag {
-        Some(tag) if tag.handle == "tag:yaml.org,2002:" => scalar::tagged(&tag.suffix, text),
-        Some(tag) if tag.suffix.is_empty() || (tag.handle.is_empty() && tag.suffix == "!") => {
-            Ok(Value::String(text.to_owned()))
-        }
-        Some(tag) => Err(format!("tag {}{} is not known; remove it", tag.handle, tag.suffix)),
-        None if style == ScalarStyle::Plain => Ok(scalar::plain(text)),
-        None => Ok(Value::String(text.to_owned())),
-    }
-}
-
-/// `<<: *anchor`: what stands in the mapping itself wins.
-fn merge(entries: &mut Map<String, Value>, source: Value, place: Place) -> Result<(), Failure> {
-    match source {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                entries.entry(name).or_insert(value);
-            }
-            Ok(())
-        }
-        Value::Array(sources) => sources.into_iter().try_for_each(|source| merge(entries, source, place)),
-        _ => Err((place, "`<<` merges mappings only".to_owned())),
-    }
-}
-
-fn size_of(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(size_of).sum::<usize>(),
-        Value::Object(entries) => 1 + entries.values().map(size_of).sum::<usize>(),
-        _ => 1,
     }
 }

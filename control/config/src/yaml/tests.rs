@@ -93,3 +93,19 @@ fn hostile_files_end_soon() {
     assert!(fails("a: [1\nb: 2").contains("this is not YAML"));
     assert!(fails("? [a]\n: b").contains("a key must be a text"));
 }
+
+#[test]
+fn an_alias_counts_with_all_levels_of_its_anchor() {
+    let chain = |links: usize| {
+        let mut text = "a0: &a0 [x]\n".to_owned();
+        for link in 1..links {
+            text += &format!("a{link}: &a{link} [*a{}]\n", link - 1);
+        }
+        text
+    };
+    // The mapping around all of them is a level as well.
+    assert_eq!(one(&chain(MAX_DEPTH - 1)).as_object().expect("a mapping").len(), MAX_DEPTH - 1);
+    let refused = fails(&chain(MAX_DEPTH));
+    assert!(refused.contains("nested deeper than 100 levels"), "{refused}");
+    assert!(fails(&chain(13_000)).contains("nested deeper"), "long before the stack ends");
+}

@@ -57,6 +57,14 @@ fn the_proxy_starts_before_the_users_init_containers() {
 }
 
 #[test]
+fn without_a_native_sidecar_the_users_init_containers_run_before_the_redirection() {
+    let mut pod = with_annotation("sidecar.istio.io/nativeSidecar", "false");
+    pod["spec"]["initContainers"] =
+        json!([{"name": "migrate", "image": "x"}, {"name": "warm", "image": "x"}]);
+    assert_eq!(names(&injected(&pod), "initContainers"), ["migrate", "warm", "istio-init"]);
+}
+
+#[test]
 fn a_held_application_comes_after_a_waiting_proxy() {
     let mut pod = with_annotation("proxy.istio.io/config", "holdApplicationUntilProxyStarts: true");
     pod["metadata"]["annotations"]["sidecar.istio.io/nativeSidecar"] = json!("false");

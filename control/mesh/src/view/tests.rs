@@ -101,6 +101,14 @@ fn destination_rules_are_found_from_the_client_to_the_root() {
     assert_eq!(found(&text, "a", "x"), "istio-system");
     text += &rule("b", "two", "");
     assert_eq!(found(&text, "a", "x"), "b");
+    assert_eq!(
+        found(&text, "istio-system", "x"),
+        "b",
+        "rules for the whole mesh come last in the root namespace too"
+    );
+    let private = rule("istio-system", "*.cluster.local", ", exportTo: ['.']");
+    assert_eq!(found(&(text.clone() + &private), "istio-system", "x"), "istio-system");
+    assert_eq!(found(&(text.clone() + &private), "a", "x"), "b");
     text += &rule("a", "*.b.svc.cluster.local", ", workloadSelector: {matchLabels: {app: special}}");
     assert_eq!(found(&text, "a", "x"), "b");
     assert_eq!(found(&text, "a", "special"), "a");

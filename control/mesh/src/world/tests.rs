@@ -128,3 +128,21 @@ fn the_oldest_virtual_service_of_a_gateway_comes_first() {
         snapshot.virtual_services_for("mesh", "b").map(|v| v.object.meta.name.as_str()).collect();
     assert_eq!(names, ["old", "young"]);
 }
+
+#[test]
+fn a_namespaces_own_virtual_service_goes_before_older_public_ones() {
+    let vs = |name: &str, namespace: &str, created: &str, export: &str| {
+        format!(
+            "---\n{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: \"{created}\"}}, spec: {{hosts: [web.a.svc.cluster.local], exportTo: [{export}], http: [{{route: [{{destination: {{host: web.a.svc.cluster.local}}}}]}}]}}}}\n"
+        )
+    };
+    let text = vs("public", "a", "2026-01-01T00:00:00Z", "'*'")
+        + &vs("told", "a", "2026-02-01T00:00:00Z", "b")
+        + &vs("private", "b", "2026-03-01T00:00:00Z", "'.'");
+    let snapshot = world(&text).snapshot();
+    let names = |namespace: &str| -> Vec<String> {
+        snapshot.virtual_services_for("mesh", namespace).map(|v| v.object.meta.name.clone()).collect()
+    };
+    assert_eq!(names("b"), ["private", "told", "public"]);
+    assert_eq!(names("a"), ["public"]);
+}

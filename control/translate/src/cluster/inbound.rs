@@ -39,6 +39,7 @@ fn cluster(snapshot: &Snapshot, view: &ProxyView, port: u16, targets: &[&Target]
             protocol: first.port.protocol,
             settings: Some(&as_named),
             sni_from_host: false,
+            names_from_host: false,
         };
         if first.port.protocol == meltemi_mesh::Protocol::Auto {
             protocol::follow_client(&mut cluster);

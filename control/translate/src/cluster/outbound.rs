@@ -48,6 +48,8 @@ impl<'a> ClusterSpec<'a> {
             protocol: self.port.protocol,
             settings: self.policy.connection_pool.as_ref().and_then(|pool| pool.http.as_ref()),
             sni_from_host: user_tls.is_some_and(|t| t.sni.is_empty()),
+            names_from_host: user_tls
+                .is_some_and(|t| t.subject_alt_names.is_empty() && t.insecure_skip_verify != Some(true)),
         }
     }
 
@@ -109,7 +111,7 @@ fn cluster(
     spec: &ClusterSpec<'_>,
     capabilities: Capabilities,
 ) -> Cluster {
-    let mut cluster = super::base(snapshot, spec.name(), discovery(spec));
+    let mut cluster = super::base(snapshot, spec.name(), discovery(view, spec));
     discover(&mut cluster, snapshot, view, spec);
     let pool = spec.policy.connection_pool.as_ref();
     cluster.circuit_breakers = Some(policy::limits(pool));
@@ -123,11 +125,13 @@ fn cluster(
     cluster
 }
 
-fn discovery(spec: &ClusterSpec<'_>) -> DiscoveryType {
+/// How the endpoints of a cluster are found. A gateway's clients dial the gateway, so it cannot go where they dialled.
+pub(crate) fn discovery(view: &ProxyView, spec: &ClusterSpec<'_>) -> DiscoveryType {
     let passthrough = spec.policy.load_balancer.as_ref().is_some_and(|lb| lb.simple == SimpleLb::Passthrough);
     match spec.service.resolution {
         _ if passthrough => DiscoveryType::OriginalDst,
         Resolution::Endpoints => DiscoveryType::Eds,
+        Resolution::Passthrough if view.is_router() => DiscoveryType::Eds,
         Resolution::Passthrough => DiscoveryType::OriginalDst,
         Resolution::Dns => DiscoveryType::StrictDns,
         Resolution::DnsRoundRobin => DiscoveryType::LogicalDns,
@@ -139,7 +143,7 @@ fn discovery(spec: &ClusterSpec<'_>) -> DiscoveryType {
     reason = "the successors of the DNS fields need a custom cluster type, which Istio's tools do not read"
 )]
 fn discover(cluster: &mut Cluster, snapshot: &Snapshot, view: &ProxyView, spec: &ClusterSpec<'_>) {
-    match discovery(spec) {
+    match discovery(view, spec) {
         DiscoveryType::Eds => {
             cluster.eds_cluster_config =
                 Some(EdsClusterConfig { eds_config: Some(wire::ads()), service_name: spec.name() });

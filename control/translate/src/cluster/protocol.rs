@@ -29,6 +29,8 @@ pub struct Upstream<'a> {
     pub settings: Option<&'a HttpSettings>,
     /// The server's name in the certificate follows the request's host.
     pub sni_from_host: bool,
+    /// With that, the names in the certificate must be the request's host: no others are asked for.
+    pub names_from_host: bool,
 }
 
 /// Sets the options of an outbound cluster.
@@ -37,7 +39,7 @@ pub fn apply(cluster: &mut Cluster, snapshot: &Snapshot, upstream: &Upstream<'_>
     let common = settings.and_then(common_options);
     let sni = upstream.sni_from_host.then(|| core::UpstreamHttpProtocolOptions {
         auto_sni: true,
-        auto_san_validation: true,
+        auto_san_validation: upstream.names_from_host,
         ..Default::default()
     });
     let version = version(snapshot, upstream);

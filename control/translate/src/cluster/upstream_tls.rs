@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use meltemi_config::istio::destination_rule::{ClientTlsMode, ClientTlsSettings};
 use meltemi_mesh::peer_authentication::{MtlsMode, namespace_mode};
-use meltemi_mesh::{Protocol, Resolution, Snapshot};
+use meltemi_mesh::{Protocol, Snapshot};
 use meltemi_proto::envoy::config::cluster::v3::Cluster;
-use meltemi_proto::envoy::config::cluster::v3::cluster::TransportSocketMatch;
+use meltemi_proto::envoy::config::cluster::v3::cluster::{LbPolicy, TransportSocketMatch};
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3 as tls_v3;
 use meltemi_proto::google::protobuf::Struct;
 use tls_v3::common_tls_context::ValidationContextType;
@@ -31,7 +31,7 @@ pub fn apply(cluster: &mut Cluster, snapshot: &Snapshot, spec: &ClusterSpec<'_>,
         },
         None if auto_mtls(snapshot, spec, cluster) => {
             let socket = mesh_socket(snapshot, spec, capabilities, None);
-            if spec.goes_where_dialled(cluster) {
+            if goes_where_dialled(cluster) {
                 // There is no endpoint that could say what it speaks; all of them were asked beforehand.
                 cluster.transport_socket = Some(socket);
             } else {
@@ -47,7 +47,7 @@ fn auto_mtls(snapshot: &Snapshot, spec: &ClusterSpec<'_>, cluster: &Cluster) -> 
     if !snapshot.settings.mesh.enable_auto_mtls || spec.service.external {
         return false;
     }
-    if spec.goes_where_dialled(cluster) && !all_speak_mesh_tls(snapshot, spec) {
+    if goes_where_dialled(cluster) && !all_speak_mesh_tls(snapshot, spec) {
         return false;
     }
     namespace_mode(snapshot, &spec.service.key.namespace) != Some(MtlsMode::Disable)
@@ -81,14 +81,13 @@ fn mesh_socket(
     settings: Option<&ClientTlsSettings>,
 ) -> meltemi_proto::envoy::config::core::v3::TransportSocket {
     let asked = settings.map(|s| &s.subject_alt_names).filter(|names| !names.is_empty());
-    let identities: BTreeSet<String> = match asked {
-        Some(names) => names.iter().cloned().collect(),
-        None => identities(snapshot, spec),
+    let names = match asked {
+        Some(names) => tls::any_names(names),
+        None => tls::uri_names(identities(snapshot, spec).iter().map(|name| wire::exact(name))),
     };
     let sni = settings.map(|s| s.sni.clone()).filter(|sni| !sni.is_empty());
     let sni =
         sni.unwrap_or_else(|| names::sni(spec.port.number, spec.subset_name(), &spec.service.key.hostname));
-    let names = tls::uri_names(identities.iter().map(|name| wire::exact(name)));
     let offered = alpn(protocol::is_http2(snapshot, &spec.upstream()), spec.port.protocol, capabilities);
     tls::upstream(&tls_v3::UpstreamTlsContext {
         common_tls_context: Some(tls::mesh_context(&offered, names)),
@@ -136,28 +135,20 @@ fn user_socket(
     if protocol::is_http2(snapshot, &spec.upstream()) {
         common.alpn_protocols = vec!["h2".to_owned()];
     }
-    let mut context = tls_v3::CertificateValidationContext {
-        match_typed_subject_alt_names: tls::dns_names(
-            settings.subject_alt_names.iter().map(|n| wire::exact(n)),
-        ),
-        ..Default::default()
-    };
-    if !settings.credential_name.is_empty() {
-        let name = format!("kubernetes://{}", settings.credential_name);
-        if settings.mode == ClientTlsMode::Mutual {
-            common.tls_certificate_sds_secret_configs = vec![tls::credential(name.clone())];
+    let by_name =
+        (!settings.credential_name.is_empty()).then(|| format!("kubernetes://{}", settings.credential_name));
+    if settings.mode == ClientTlsMode::Mutual {
+        match &by_name {
+            Some(name) => common.tls_certificate_sds_secret_configs = vec![tls::credential(name.clone())],
+            None => {
+                let own = tls::certificate_files(&settings.client_certificate, &settings.private_key);
+                common.tls_certificates = vec![own];
+            }
         }
-        common.validation_context_type =
-            Some(tls::combined(context, tls::credential(format!("{name}-cacert"))));
-    } else {
-        if settings.mode == ClientTlsMode::Mutual {
-            common.tls_certificates =
-                vec![tls::certificate_files(&settings.client_certificate, &settings.private_key)];
-        }
-        if settings.insecure_skip_verify != Some(true) {
-            context.trusted_ca = Some(tls::trusted_file(&settings.ca_certificates));
-        }
-        common.validation_context_type = Some(ValidationContextType::ValidationContext(context));
+    }
+    // Without roots nothing can be held against a certificate, its names neither.
+    if settings.insecure_skip_verify != Some(true) {
+        common.validation_context_type = Some(validation(settings, by_name));
     }
     tls::upstream(&tls_v3::UpstreamTlsContext {
         common_tls_context: Some(common),
@@ -166,11 +157,22 @@ fn user_socket(
     })
 }
 
-impl ClusterSpec<'_> {
-    /// The endpoint is the address that the client dialled.
-    fn goes_where_dialled(&self, cluster: &Cluster) -> bool {
-        use meltemi_proto::envoy::config::cluster::v3::cluster::LbPolicy;
-        self.service.resolution == Resolution::Passthrough
-            || cluster.lb_policy == LbPolicy::ClusterProvided as i32
+/// What the server's certificate is held against.
+fn validation(settings: &ClientTlsSettings, by_name: Option<String>) -> ValidationContextType {
+    let mut context = tls_v3::CertificateValidationContext {
+        match_typed_subject_alt_names: tls::any_names(&settings.subject_alt_names),
+        ..Default::default()
+    };
+    match by_name {
+        Some(name) => tls::combined(context, tls::credential(format!("{name}-cacert"))),
+        None => {
+            context.trusted_ca = Some(tls::trusted_file(&settings.ca_certificates));
+            ValidationContextType::ValidationContext(context)
+        }
     }
+}
+
+/// The endpoint is the address that the client dialled.
+fn goes_where_dialled(cluster: &Cluster) -> bool {
+    cluster.lb_policy == LbPolicy::ClusterProvided as i32
 }

@@ -1,6 +1,11 @@
 //! Access logs, from MeshConfig and Telemetry.
 
-use meltemi_config::istio::telemetry::WorkloadMode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::Object;
+use meltemi_config::istio::Telemetry;
+use meltemi_config::istio::telemetry::{AccessLogging, WorkloadMode};
 use meltemi_config::mesh_config::extension_provider::EnvoyFileAccessLog;
 use meltemi_config::mesh_config::{AccessLogEncoding, MeshConfig};
 use meltemi_mesh::{ProxyView, Snapshot, labels};
@@ -58,10 +63,12 @@ const DEFAULT_JSON: [(&str, &str); 24] = [
 
 /// The logs of requests and connections that pass the proxy in one direction.
 pub fn logs(snapshot: &Snapshot, view: &ProxyView, inbound: bool) -> Vec<AccessLog> {
-    match from_telemetry(snapshot, view, inbound) {
-        Some(logs) => logs,
-        None => from_mesh(&snapshot.settings.mesh).into_iter().collect(),
-    }
+    let mesh = &snapshot.settings.mesh;
+    let log = |sink: Sink<'_>| match sink {
+        Sink::Mesh => from_mesh(mesh),
+        Sink::Provider(name) => provider(mesh, name),
+    };
+    sinks(snapshot, view, inbound).into_iter().filter_map(log).collect()
 }
 
 /// The same for connections that match no filter chain.
@@ -87,47 +94,74 @@ fn from_mesh(mesh: &MeshConfig) -> Option<AccessLog> {
     Some(file(&mesh.access_log_file, format))
 }
 
-/// The most specific Telemetry that speaks of access logs: the workload's, its namespace's, the mesh's.
-fn from_telemetry(snapshot: &Snapshot, view: &ProxyView, inbound: bool) -> Option<Vec<AccessLog>> {
-    let own = &view.identity.namespace;
+/// Where logs go.
+#[derive(Clone, Copy, PartialEq)]
+enum Sink<'a> {
+    /// The file that MeshConfig names.
+    Mesh,
+    /// A provider of MeshConfig.
+    Provider(&'a str),
+}
+
+/// The sinks of one direction: MeshConfig's, then as the Telemetries of the mesh, the namespace and the workload change
+/// them, each for the directions that it speaks of.
+fn sinks<'a>(snapshot: &'a Snapshot, view: &ProxyView, inbound: bool) -> Vec<Sink<'a>> {
+    let defaults = &snapshot.settings.mesh.default_providers.access_logging;
+    let mut known: Vec<Sink<'a>> = defaults.iter().map(|name| Sink::Provider(name)).collect();
+    if known.is_empty() {
+        known.push(Sink::Mesh);
+    }
+    let mut current = known.clone();
+    for telemetry in telemetries(snapshot, view) {
+        let mut named_here = Vec::new();
+        for logging in telemetry.spec.access_logging.iter().filter(|l| concerns(l, inbound)) {
+            let named: Vec<Sink<'a>> = logging.providers.iter().map(|p| Sink::Provider(&p.name)).collect();
+            match (logging.disabled == Some(true), named.is_empty()) {
+                (true, true) => current.clear(),
+                (true, false) => current.retain(|sink| !named.contains(sink)),
+                // What was switched off further out is switched on again.
+                (false, true) if current.is_empty() => current.clone_from(&known),
+                (false, true) => {}
+                (false, false) => {
+                    named_here.extend(named);
+                    current.clone_from(&named_here);
+                    known.clone_from(&named_here);
+                }
+            }
+        }
+    }
+    current
+}
+
+fn concerns(logging: &AccessLogging, inbound: bool) -> bool {
+    match logging.matches.as_ref().map(|m| m.mode).unwrap_or_default() {
+        WorkloadMode::ClientAndServer => true,
+        WorkloadMode::Client => !inbound,
+        WorkloadMode::Server => inbound,
+    }
+}
+
+/// The Telemetries about a proxy's access logs, the widest first: the mesh's, its namespace's, the workload's. Of several
+/// in one place the oldest counts.
+fn telemetries<'a>(snapshot: &'a Snapshot, view: &ProxyView) -> Vec<&'a Object<Telemetry>> {
+    let own = view.identity.namespace.as_str();
     let root = snapshot.settings.root_namespace();
-    let mut candidates = Vec::new();
-    for (rank, namespace) in [(1, own.as_str()), (2, root)] {
-        for telemetry in snapshot.telemetries.of(namespace) {
-            let selector =
-                telemetry.spec.selector.as_ref().map(|s| &s.match_labels).filter(|l| !l.is_empty());
-            let rank = match selector {
-                Some(selector) if namespace == own && labels::contains(&view.labels, selector) => 0,
-                Some(_) => continue,
-                None => rank,
-            };
-            let age = (rank, telemetry.meta.creation_timestamp.clone(), telemetry.meta.name.clone());
-            candidates.push((age, telemetry));
-        }
-    }
-    candidates.sort_by(|a, b| a.0.cmp(&b.0));
-    let (_, telemetry) = candidates.into_iter().find(|(_, t)| !t.spec.access_logging.is_empty())?;
-    let mesh = &snapshot.settings.mesh;
-    let mut logs = Vec::new();
-    for logging in &telemetry.spec.access_logging {
-        let mode = logging.matches.as_ref().map(|m| m.mode).unwrap_or_default();
-        let applies = match mode {
-            WorkloadMode::ClientAndServer => true,
-            WorkloadMode::Client => !inbound,
-            WorkloadMode::Server => inbound,
-        };
-        if !applies || logging.disabled == Some(true) {
-            continue;
-        }
-        let named: Vec<&str> = logging.providers.iter().map(|p| p.name.as_str()).collect();
-        let defaults = mesh.default_providers.access_logging.iter().map(String::as_str);
-        let names = if named.is_empty() { defaults.collect() } else { named };
-        if names.is_empty() {
-            logs.extend(from_mesh(mesh));
-        }
-        logs.extend(names.iter().filter_map(|name| provider(mesh, name)));
-    }
-    Some(logs)
+    let oldest = |namespace: &str, fits: &dyn Fn(Option<&BTreeMap<String, String>>) -> bool| {
+        let all = snapshot.telemetries.of(namespace).map(Arc::as_ref);
+        let all = all.filter(|t: &&Object<Telemetry>| {
+            // What names targets is for gateways and services that we have not; it is not for the whole namespace.
+            let targeted = t.spec.target_ref.is_some() || !t.spec.target_refs.is_empty();
+            let selector = t.spec.selector.as_ref().map(|s| &s.match_labels).filter(|l| !l.is_empty());
+            !targeted && !t.spec.access_logging.is_empty() && fits(selector)
+        });
+        all.min_by_key(|t| (t.meta.creation_timestamp.clone(), t.meta.name.clone()))
+    };
+    let whole = |selector: Option<&BTreeMap<String, String>>| selector.is_none();
+    let selected = |selector: Option<&BTreeMap<String, String>>| {
+        selector.is_some_and(|s| labels::contains(&view.labels, s))
+    };
+    let of_namespace = if own == root { None } else { oldest(own, &whole) };
+    oldest(root, &whole).into_iter().chain(of_namespace).chain(oldest(own, &selected)).collect()
 }
 
 fn provider(mesh: &MeshConfig, name: &str) -> Option<AccessLog> {

@@ -8,6 +8,7 @@ use meltemi_proto::envoy::extensions::transport_sockets::tls::v3 as tls_v3;
 use tls_v3::common_tls_context::ValidationContextType;
 use tls_v3::tls_parameters::TlsProtocol as Version;
 
+use super::distinct::distinct;
 use super::http::{Routes, Side, manager};
 use super::{access_log, chain, inspectors, tcp};
 use crate::gateway::{Handling, Served, served, virtual_services};
@@ -27,8 +28,7 @@ fn listener(snapshot: &Snapshot, view: &ProxyView, port: u16, servers: &[Served<
         let filters = http(snapshot, view, first);
         listener.filter_chains.push(chain(&listener.name, filters));
     } else {
-        listener.filter_chains =
-            super::unique(servers.iter().flat_map(|s| chains(snapshot, view, s)).collect());
+        listener.filter_chains = distinct(servers.iter().flat_map(|s| chains(snapshot, view, s)).collect());
     }
     if listener.filter_chains.is_empty() {
         return None;
@@ -138,10 +138,9 @@ fn names<'a>(hosts: impl Iterator<Item = &'a str>) -> Option<FilterChainMatch> {
 }
 
 fn socket(settings: &ServerTlsSettings, alpn: &[&str]) -> TransportSocket {
-    let mutual = matches!(settings.mode, ServerTlsMode::Mutual | ServerTlsMode::IstioMutual);
-    let context = if settings.mode == ServerTlsMode::IstioMutual {
-        let names = tls::uri_names(settings.subject_alt_names.iter().map(|n| wire::exact(n)));
-        tls::mesh_context(alpn, names)
+    let mutual = matches!(settings.mode(), ServerTlsMode::Mutual | ServerTlsMode::IstioMutual);
+    let context = if settings.mode() == ServerTlsMode::IstioMutual {
+        tls::mesh_context(alpn, tls::any_names(&settings.subject_alt_names))
     } else {
         user_context(settings, alpn)
     };
@@ -166,13 +165,11 @@ fn user_context(settings: &ServerTlsSettings, alpn: &[&str]) -> tls_v3::CommonTl
         let secret = |name: &&String| tls::credential(format!("kubernetes://{name}"));
         common.tls_certificate_sds_secret_configs = named.iter().map(secret).collect();
     }
-    if !matches!(settings.mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual) {
+    if !matches!(settings.mode(), ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual) {
         return common;
     }
     let context = tls_v3::CertificateValidationContext {
-        match_typed_subject_alt_names: tls::dns_names(
-            settings.subject_alt_names.iter().map(|n| wire::exact(n)),
-        ),
+        match_typed_subject_alt_names: tls::any_names(&settings.subject_alt_names),
         verify_certificate_spki: settings.verify_certificate_spki.clone(),
         verify_certificate_hash: settings.verify_certificate_hash.clone(),
         ..Default::default()

@@ -40,9 +40,9 @@ pub(super) fn listener(snapshot: &Snapshot, view: &ProxyView) -> Listener {
         });
     }
     let ip = super::wildcard(view);
-    let mut listener =
-        super::base(names::VIRTUAL_INBOUND.to_owned(), ip, ports::INBOUND, TrafficDirection::Inbound);
-    listener.filter_chains.push(black_hole(snapshot, view));
+    let port = super::own_port(snapshot.settings.mesh.proxy_inbound_listen_port, ports::INBOUND);
+    let mut listener = super::base(names::VIRTUAL_INBOUND.to_owned(), ip, port, TrafficDirection::Inbound);
+    listener.filter_chains.push(black_hole(snapshot, view, port));
     listener.filter_chains.extend(chains(snapshot, view, &unserved(None), view.peer.default));
     for (port, served) in &served {
         listener.filter_chains.extend(chains(snapshot, view, served, view.peer.mode(*port)));
@@ -79,11 +79,11 @@ fn unserved(port: Option<u16>) -> Served<'static> {
 }
 
 /// Connections to the listener's own port would come back for ever.
-fn black_hole(snapshot: &Snapshot, view: &ProxyView) -> FilterChain {
+fn black_hole(snapshot: &Snapshot, view: &ProxyView, port: u16) -> FilterChain {
     FilterChain {
         name: "virtualInbound-blackhole".to_owned(),
         filter_chain_match: Some(FilterChainMatch {
-            destination_port: wire::u32(ports::INBOUND.into()),
+            destination_port: wire::u32(port.into()),
             ..Default::default()
         }),
         filters: tcp::filters(snapshot, view, Side::Inbound, names::BLACK_HOLE),

@@ -10,6 +10,7 @@ use meltemi_proto::envoy::config::core::v3::{CidrRange, TrafficDirection};
 use meltemi_proto::envoy::config::listener::v3::{Filter, FilterChain, FilterChainMatch, Listener};
 use meltemi_proto::ports;
 
+use super::distinct::distinct;
 use super::http::{Routes, Side, manager};
 use super::{PLAIN_HTTP, access_log, chain, inspectors, looks_like, tcp};
 use crate::source::{self, Condition};
@@ -34,11 +35,11 @@ pub(super) fn listeners(snapshot: &Snapshot, view: &ProxyView) -> Vec<Listener> 
 /// Where captured connections arrive; those that a more specific listener wants are handed over to it.
 fn virtual_outbound(snapshot: &Snapshot, view: &ProxyView) -> Listener {
     let ip = super::wildcard(view);
-    let mut listener =
-        super::base(names::VIRTUAL_OUTBOUND.to_owned(), ip, ports::OUTBOUND, TrafficDirection::Outbound);
+    let port = super::own_port(snapshot.settings.mesh.proxy_listen_port, ports::OUTBOUND);
+    let mut listener = super::base(names::VIRTUAL_OUTBOUND.to_owned(), ip, port, TrafficDirection::Outbound);
     let own_port = FilterChain {
         filter_chain_match: Some(FilterChainMatch {
-            destination_port: wire::u32(ports::OUTBOUND.into()),
+            destination_port: wire::u32(port.into()),
             ..Default::default()
         }),
         ..chain("virtualOutbound-blackhole", tcp::filters(snapshot, view, Side::Outbound, names::BLACK_HOLE))
@@ -229,8 +230,7 @@ fn finish(snapshot: &Snapshot, view: &ProxyView, (ip, port): (&str, u16), draft:
     let name = format!("{ip}_{port}");
     let mut listener = super::base(name.clone(), ip, port, TrafficDirection::Outbound);
     listener.bind_to_port = wire::bool(false);
-    // Overlapping names are told apart by Envoy, equal ones are not.
-    listener.filter_chains = super::unique(draft.conditional);
+    listener.filter_chains = distinct(draft.conditional);
     let reads_http = draft.http.is_some();
     if let Some(route) = draft.http {
         let prefix = format!("outbound_{name}");

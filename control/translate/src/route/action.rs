@@ -222,7 +222,7 @@ pub fn direct(response: &HttpDirectResponse) -> v3::DirectResponseAction {
     use core::data_source::Specifier;
     let body = response.body.as_ref().and_then(|body| match (&body.string, &body.bytes) {
         (Some(text), _) => Some(Specifier::InlineString(text.clone())),
-        (None, Some(base64)) => Some(Specifier::InlineBytes(decode_base64(base64))),
+        (None, Some(base64)) => Some(Specifier::InlineBytes(bytes_of(base64))),
         (None, None) => None,
     });
     v3::DirectResponseAction {
@@ -232,27 +232,10 @@ pub fn direct(response: &HttpDirectResponse) -> v3::DirectResponseAction {
     }
 }
 
-/// Validation has already refused what is no base64; the rest of a broken text is left out.
-fn decode_base64(text: &str) -> Vec<u8> {
-    let digits = text.bytes().filter_map(|b| match b {
-        b'A'..=b'Z' => Some(b - b'A'),
-        b'a'..=b'z' => Some(b - b'a' + 26),
-        b'0'..=b'9' => Some(b - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    });
-    let (mut bytes, mut buffer, mut bits) = (Vec::new(), 0u32, 0u32);
-    for digit in digits {
-        buffer = (buffer << 6) | u32::from(digit);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((buffer >> bits) as u8);
-            buffer &= (1 << bits) - 1;
-        }
-    }
-    bytes
+/// Validation has already refused what is no base64.
+fn bytes_of(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
 }
 
 /// Header changes in Envoy's form.
@@ -271,17 +254,25 @@ pub fn operations(headers: Option<&Headers>) -> (HeaderChanges, HeaderChanges) {
 }
 
 fn of_operations(operations: &HeaderOperations) -> HeaderChanges {
-    let is_host = |name: &str| HOST_HEADERS.contains(&name.to_ascii_lowercase().as_str());
-    let set = operations.set.iter().filter(|(name, _)| !is_host(name));
+    let set = operations.set.iter().filter(|(name, _)| may_change(name));
     let set = set.map(|(name, value)| wire::header(name, value, false));
-    let add = operations.add.iter().map(|(name, value)| wire::header(name, value, true));
-    HeaderChanges { add: set.chain(add).collect(), remove: operations.remove.clone() }
+    let add = operations.add.iter().filter(|(name, _)| may_change(name));
+    let add = add.map(|(name, value)| wire::header(name, value, true));
+    let remove = operations.remove.iter().filter(|name| may_change(name));
+    HeaderChanges { add: set.chain(add).collect(), remove: remove.cloned().collect() }
+}
+
+/// Parts of the request line are no headers to change: one such change makes Envoy refuse all routes of the port.
+fn may_change(name: &str) -> bool {
+    !name.starts_with(':') && !is_host(name)
+}
+
+fn is_host(name: &str) -> bool {
+    HOST_HEADERS.contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// Setting the host header means rewriting the request's authority.
 fn host_header(headers: Option<&Headers>) -> Option<&str> {
     let set = &headers?.request.as_ref()?.set;
-    set.iter()
-        .find(|(name, _)| HOST_HEADERS.contains(&name.to_ascii_lowercase().as_str()))
-        .map(|(_, v)| v.as_str())
+    set.iter().find(|(name, _)| is_host(name)).map(|(_, value)| value.as_str())
 }

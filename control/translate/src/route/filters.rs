@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use meltemi_config::istio::virtual_service::{
-    CorsPolicy, HttpFaultAbort, HttpFaultDelay, HttpFaultInjection, HttpRoute, Percent, StringMatch,
-    UnmatchedPreflights,
+    CorsPolicy, GRPC_STATUS, HttpFaultAbort, HttpFaultDelay, HttpFaultInjection, HttpRoute, Percent,
+    StringMatch, UnmatchedPreflights,
 };
 use meltemi_proto::any;
 use meltemi_proto::envoy::config::core::v3::RuntimeFractionalPercent;
@@ -71,7 +71,8 @@ fn delay(delay: &HttpFaultDelay) -> Option<FaultDelay> {
     let fixed = delay.fixed_delay?;
     let old = (delay.percent > 0).then(|| Percent { value: f64::from(delay.percent) });
     Some(FaultDelay {
-        percentage: Some(share(delay.percentage.or(old))),
+        // A delay without a percentage hits nothing, unlike an abort without one.
+        percentage: Some(wire::percent(delay.percentage.or(old).map_or(0.0, |p| p.value))),
         fault_delay_secifier: Some(fault_delay::FaultDelaySecifier::FixedDelay(wire::duration(
             fixed.to_std(),
         ))),
@@ -82,38 +83,14 @@ fn abort(abort: &HttpFaultAbort) -> Option<FaultAbort> {
     let http = abort.http_status.and_then(|s| u32::try_from(s).ok()).map(fault_abort::ErrorType::HttpStatus);
     let grpc = || abort.grpc_status.as_deref().and_then(grpc_code).map(fault_abort::ErrorType::GrpcStatus);
     Some(FaultAbort {
-        percentage: Some(share(abort.percentage)),
+        percentage: Some(wire::percent(abort.percentage.map_or(100.0, |p| p.value))),
         error_type: Some(http.or_else(grpc)?),
         ..Default::default()
     })
 }
 
-/// Without a percentage the fault hits every request.
-fn share(percentage: Option<Percent>) -> meltemi_proto::envoy::r#type::v3::FractionalPercent {
-    wire::percent(percentage.map_or(100.0, |p| p.value))
-}
-
-/// gRPC's status codes by name.
+/// gRPC's status codes, by name or as a number.
 fn grpc_code(name: &str) -> Option<u32> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    let position = NAMES.iter().position(|known| *known == name).and_then(|p| u32::try_from(p).ok());
+    let position = GRPC_STATUS.iter().position(|known| *known == name).and_then(|p| u32::try_from(p).ok());
     position.or_else(|| name.parse().ok())
 }

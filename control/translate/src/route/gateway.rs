@@ -6,8 +6,8 @@ use meltemi_mesh::{ProxyView, Snapshot, host};
 use meltemi_proto::envoy::config::route::v3;
 use v3::virtual_host::TlsRequirementType;
 
-use super::configuration;
 use super::http::{self, At};
+use super::{configuration, matching};
 use crate::gateway::{Handling, Served, served, virtual_services};
 use crate::names;
 use crate::resource::Names;
@@ -77,6 +77,10 @@ fn virtual_hosts(snapshot: &Snapshot, view: &ProxyView, servers: &[&Served<'_>])
 }
 
 fn virtual_host(hostname: &str, port: u16, draft: Draft) -> v3::VirtualHost {
+    // Several VirtualServices may share the host: what takes every request must not stand before another's rules.
+    let catches_all = |route: &v3::Route| route.r#match.as_ref().is_some_and(matching::is_catch_all);
+    let (last, mut routes): (Vec<_>, Vec<_>) = draft.routes.into_iter().partition(catches_all);
+    routes.extend(last);
     let domains = match host::is_wildcard(hostname) {
         true => vec![hostname.to_owned()],
         // Clients may reach the gateway through any port of a load balancer or node.
@@ -86,7 +90,7 @@ fn virtual_host(hostname: &str, port: u16, draft: Draft) -> v3::VirtualHost {
     v3::VirtualHost {
         name: format!("{hostname}:{port}"),
         domains,
-        routes: draft.routes,
+        routes,
         require_tls: require_tls as i32,
         include_request_attempt_count: true,
         ..Default::default()

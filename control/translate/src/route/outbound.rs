@@ -51,7 +51,11 @@ fn route(snapshot: &Snapshot, view: &ProxyView, routed: &Routed<'_>, name: &str)
     if let Ok(port) = port.parse::<u16>() {
         hosts.add_port(port, only);
     }
-    hosts.add_unknown();
+    match hosts.list.as_mut_slice() {
+        // The listener is bound to the service's own address, so whatever the client calls it, it means the service.
+        [of_service] if only.is_some() => of_service.domains = vec!["*".to_owned()],
+        _ => hosts.add_unknown(),
+    }
     configuration(name, hosts.list)
 }
 
