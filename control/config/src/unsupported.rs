@@ -14,31 +14,14 @@ pub const CODE: &str = "MEL0001";
 const FIELDS: &[(Kind, &str)] = &[
     (Kind::VirtualService, "http.*.fault.delay.exponentialDelay"),
     (Kind::VirtualService, "tcp.*.match.*.sourceSubnet"),
-    (Kind::DestinationRule, "trafficPolicy.tunnel"),
-    (Kind::DestinationRule, "trafficPolicy.proxyProtocol"),
-    (Kind::DestinationRule, "trafficPolicy.retryBudget"),
-    (Kind::DestinationRule, "trafficPolicy.loadBalancer.backendUtilization"),
-    (Kind::DestinationRule, "trafficPolicy.loadBalancer.zoneAwareLbSetting"),
-    (Kind::DestinationRule, "trafficPolicy.connectionPool.tcp.maxConnectionDuration"),
-    (Kind::DestinationRule, "trafficPolicy.connectionPool.http.http2KeepAlive"),
-    (Kind::DestinationRule, "trafficPolicy.outlierDetection"),
-    (Kind::DestinationRule, "trafficPolicy.portLevelSettings.*.outlierDetection"),
-    (Kind::DestinationRule, "trafficPolicy.loadBalancer.consistentHash.httpCookie.ttl"),
-    (Kind::DestinationRule, "trafficPolicy.loadBalancer.localityLbSetting.distribute"),
-    (Kind::DestinationRule, "trafficPolicy.tls.caCrl"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.tunnel"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.proxyProtocol"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.retryBudget"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.loadBalancer.backendUtilization"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.loadBalancer.zoneAwareLbSetting"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.connectionPool.tcp.maxConnectionDuration"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.connectionPool.http.http2KeepAlive"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.outlierDetection"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.portLevelSettings.*.outlierDetection"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.loadBalancer.consistentHash.httpCookie.ttl"),
-    (Kind::DestinationRule, "subsets.*.trafficPolicy.loadBalancer.localityLbSetting.distribute"),
     (Kind::Gateway, "servers.*.defaultEndpoint"),
     (Kind::Gateway, "servers.*.tls.caCrl"),
+    (Kind::Gateway, "servers.*.tls.insecureSkipVerify"),
+    (Kind::Gateway, "servers.*.tls.tlsCertificates.*.caCertificates"),
+    (Kind::Gateway, "servers.*.tls.mode=AUTO_PASSTHROUGH"),
+    (Kind::Gateway, "servers.*.port.protocol=HBONE"),
+    (Kind::Gateway, "servers.*.port.protocol=HTTP_PROXY"),
+    (Kind::Gateway, "servers.*.port.protocol=GRPC-WEB-TEXT"),
     (Kind::Gateway, "servers.*.port.targetPort"),
     (Kind::ServiceEntry, "resolution=DYNAMIC_DNS"),
     (Kind::Sidecar, "ingress"),
@@ -46,10 +29,50 @@ const FIELDS: &[(Kind, &str)] = &[
     (Kind::Sidecar, "egress.*.bind"),
     (Kind::Sidecar, "egress.*.captureMode"),
     (Kind::Sidecar, "inboundConnectionPool"),
+    (Kind::Sidecar, "outboundTrafficPolicy.mode=ALLOW_ANY_DYNAMIC_DNS"),
+    (Kind::Telemetry, "targetRef"),
+    (Kind::Telemetry, "targetRefs"),
     (Kind::Telemetry, "accessLogging.*.filter"),
     (Kind::Telemetry, "tracing"),
     (Kind::Telemetry, "metrics"),
 ];
+
+/// Fields of a traffic policy, wherever a DestinationRule has one.
+const POLICY: &[&str] = &[
+    "tunnel",
+    "proxyProtocol",
+    "retryBudget",
+    "loadBalancer.backendUtilization",
+    "loadBalancer.zoneAwareLbSetting",
+    "loadBalancer.consistentHash.httpCookie.ttl",
+    "loadBalancer.localityLbSetting.distribute",
+    "loadBalancer.localityLbSetting.failoverPriority",
+    "connectionPool.tcp.maxConnectionDuration",
+    "connectionPool.http.http2KeepAlive",
+    "tls.caCrl",
+    // It takes no endpoint out yet; that it is there lets near localities go first.
+    "outlierDetection",
+];
+
+/// Those that a port's settings have as well: all but these.
+const WHOLE_HOST_ONLY: &[&str] = &["tunnel", "proxyProtocol", "retryBudget"];
+
+/// Where DestinationRules have traffic policies.
+const POLICIES: [&str; 2] = ["trafficPolicy", "subsets.*.trafficPolicy"];
+
+/// The fields of a kind that have no effect.
+fn fields(kind: Kind) -> Vec<String> {
+    let mut all: Vec<String> =
+        FIELDS.iter().filter(|(of, _)| *of == kind).map(|(_, field)| (*field).to_owned()).collect();
+    if kind == Kind::DestinationRule {
+        for policy in POLICIES {
+            all.extend(POLICY.iter().map(|field| format!("{policy}.{field}")));
+            let of_ports = POLICY.iter().filter(|field| !WHOLE_HOST_ONLY.contains(field));
+            all.extend(of_ports.map(|field| format!("{policy}.portLevelSettings.*.{field}")));
+        }
+    }
+    all
+}
 
 /// What an object of a kind does not do; nothing for the kinds that are in force.
 pub fn kind(kind: Kind) -> Option<&'static str> {
@@ -112,6 +135,12 @@ const MESH: &[&str] = &[
     "defaultConfig.fileFlushMinSizeKb",
     "defaultConfig.statsCompression",
     "defaultConfig.connectionSettings",
+    "defaultConfig.gatewayTopology.proxyProtocol",
+    "tcpKeepalive",
+    "localityLbSetting.distribute",
+    "localityLbSetting.failoverPriority",
+    "defaultProviders.tracing",
+    "defaultProviders.metrics",
 ];
 
 /// The fields of an object that are set and have no effect yet.
@@ -121,7 +150,7 @@ pub fn object(object: &AnyObject) -> Vec<Diagnostic> {
         let message = format!("{kind} has no effect in this version: {what}");
         return vec![Diagnostic::warning(Path::root(), message).code(CODE)];
     }
-    let rules: Vec<&str> = FIELDS.iter().filter(|(of, _)| *of == kind).map(|(_, field)| *field).collect();
+    let rules = fields(kind);
     if rules.is_empty() {
         return Vec::new();
     }
@@ -130,7 +159,7 @@ pub fn object(object: &AnyObject) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for rule in rules {
         let (field, wanted) =
-            rule.split_once('=').map_or((rule, None), |(field, value)| (field, Some(value)));
+            rule.split_once('=').map_or((rule.as_str(), None), |(field, value)| (field, Some(value)));
         let steps: Vec<&str> = field.split('.').collect();
         find(spec, &steps, &Path::root().key("spec"), &mut |path, value| {
             if wanted.is_none_or(|wanted| value == wanted) {
@@ -201,6 +230,12 @@ mod tests {
         let spec = json!({"host": "a", "subsets": [{"name": "v1"}, {"name": "v2", "trafficPolicy": tunnel}]});
         assert_eq!(found(Kind::DestinationRule, spec), ["spec.subsets[1].trafficPolicy.tunnel"]);
         assert_eq!(found(Kind::AuthorizationPolicy, json!({})), [""]);
+        let port = json!({"port": {"number": 80}, "connectionPool": {"http": {"http2KeepAlive": {"interval": "1s"}}}});
+        let spec = json!({"host": "a", "trafficPolicy": {"portLevelSettings": [port]}});
+        assert_eq!(
+            found(Kind::DestinationRule, spec),
+            ["spec.trafficPolicy.portLevelSettings[0].connectionPool.http.http2KeepAlive"]
+        );
         assert!(found(Kind::PeerAuthentication, json!({"mtls": {"mode": "STRICT"}})).is_empty());
         assert_eq!(
             found(Kind::ServiceEntry, json!({"hosts": ["a"], "resolution": "DYNAMIC_DNS"})),
@@ -224,9 +259,11 @@ mod tests {
     /// A typo in the table would hide a field.
     #[test]
     fn every_row_names_a_field() {
-        for (kind, field) in FIELDS {
-            let steps: Vec<&str> = field.split('=').next().unwrap_or_default().split('.').collect();
-            assert!(leads(Shape::of_kind(*kind).expect("a spec"), &steps), "{kind} {field}");
+        for kind in Kind::istio() {
+            for field in fields(kind) {
+                let steps: Vec<&str> = field.split('=').next().unwrap_or_default().split('.').collect();
+                assert!(leads(Shape::of_kind(kind).expect("a spec"), &steps), "{kind} {field}");
+            }
         }
         let shape = Shape::of::<MeshConfig>();
         for field in MESH {

@@ -153,7 +153,7 @@ fn wish(pod: PodRef<'_>) -> Option<(bool, &'static str)> {
     label.or_else(annotation).map(|(value, place)| (flag(value) == Some(true), place))
 }
 
-/// A pod with our status, or with a proxy that no template has to fill (`image: auto`).
+/// A pod with our status and the proxy that it tells of. A proxy alone is one that the template has yet to fill.
 fn already_injected(pod: PodRef<'_>) -> bool {
     let proxy = ["containers", "initContainers"]
         .into_iter()

@@ -65,6 +65,8 @@ pub struct Injected {
     pub pod: Value,
     /// The JSON patch that makes it from the pod that came in.
     pub patch: json_patch::Patch,
+    /// What of the pod's wishes has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// The result for one pod.
@@ -140,12 +142,12 @@ impl Injector {
         if let Decision::Skip(reason) = self.decide(pod, context) {
             return Ok(Outcome::Skipped(reason));
         }
-        let injected = self.apply(pod, context)?;
+        let (injected, warnings) = self.apply(pod, context)?;
         let patch = json_patch::diff(pod, &injected);
-        Ok(Outcome::Injected(Box::new(Injected { pod: injected, patch })))
+        Ok(Outcome::Injected(Box::new(Injected { pod: injected, patch, warnings })))
     }
 
-    fn apply(&self, pod: &Value, context: &Context) -> Result<Value, InjectError> {
+    fn apply(&self, pod: &Value, context: &Context) -> Result<(Value, Vec<String>), InjectError> {
         let original = PodRef(pod);
         annotations::check(original).map_err(InjectError::Annotations)?;
         let templates = self.templates(original);
@@ -165,7 +167,7 @@ impl Injector {
         );
         prometheus::merge(&mut result, original, &self.mesh, status_port);
         self.write_status(&mut result, &addition);
-        Ok(result)
+        Ok((result, frame.config.warnings))
     }
 
     /// The templates of a pod: its annotation's, else the configured ones, aliases resolved.

@@ -73,35 +73,35 @@ fn text(value: &Value, field: &str) -> Option<String> {
 
 /// The ProxyConfig of one pod: the mesh's default with the annotation `proxy.istio.io/config` laid over it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ProxyConfig(Map<String, Value>);
+pub(crate) struct ProxyConfig {
+    fields: Map<String, Value>,
+    /// What was odd about the annotation: such fields are left out.
+    pub(crate) warnings: Vec<String>,
+}
 
 impl ProxyConfig {
     pub(crate) fn of(pod: PodRef<'_>, mesh: &MeshSettings) -> Result<Self, InjectError> {
         let mut merged = mesh.default_config.clone();
+        let mut warnings = Vec::new();
         if let Some(annotation) = pod.annotation(names::PROXY_CONFIG) {
-            let fault = |message| InjectError::ProxyConfig { message };
-            meltemi_config::mesh_config::ProxyConfig::default()
-                .overlay(annotation)
-                .map_err(|error| fault(error.to_string()))?;
-            let own: Value = yaml_serde::from_str(annotation).map_err(|error| fault(error.to_string()))?;
-            match own {
-                Value::Object(own) => merge(&mut merged, own),
-                Value::Null => {}
-                _ => return Err(fault("expected a mapping of ProxyConfig fields".to_owned())),
-            }
+            let own = meltemi_config::mesh_config::ProxyConfig::fields(annotation)
+                .map_err(|error| InjectError::ProxyConfig { message: error.to_string() })?;
+            merge(&mut merged, own.config);
+            let name = names::PROXY_CONFIG;
+            warnings.extend(own.warnings.iter().map(|warning| format!("annotation {name}: {warning}")));
         }
         if let Some(address) = pod.annotation(names::DISCOVERY_ADDRESS) {
             merged.insert("discoveryAddress".to_owned(), json!(address));
         }
-        Ok(Self(merged))
+        Ok(Self { fields: merged, warnings })
     }
 
     pub(crate) fn text(&self, field: &str) -> Option<&str> {
-        self.0.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
+        self.fields.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
     pub(crate) fn flag(&self, field: &str) -> Option<bool> {
-        self.0.get(field).and_then(Value::as_bool)
+        self.fields.get(field).and_then(Value::as_bool)
     }
 
     pub(crate) fn interception_mode<'a>(&'a self, pod: PodRef<'a>) -> &'a str {
@@ -111,7 +111,8 @@ impl ProxyConfig {
     }
 
     pub(crate) fn status_port(&self, pod: PodRef<'_>, default: u16) -> u16 {
-        let own = self.0.get("statusPort").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+        let own =
+            self.fields.get("statusPort").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
         pod.annotation(names::STATUS_PORT)
             .and_then(|port| port.parse().ok())
             .or(own)
@@ -119,20 +120,25 @@ impl ProxyConfig {
             .unwrap_or(default)
     }
 
+    /// `status.sidecar.istio.io/port: "0"` asks that nobody probe the proxy.
+    pub(crate) fn is_probed(pod: PodRef<'_>) -> bool {
+        pod.annotation(names::STATUS_PORT).is_none_or(|port| port.parse() != Ok(0u16))
+    }
+
     pub(crate) fn image_type(&self) -> Option<&str> {
-        self.0.get("image")?.get("imageType")?.as_str().filter(|kind| !matches!(*kind, "" | "default"))
+        self.fields.get("image")?.get("imageType")?.as_str().filter(|kind| !matches!(*kind, "" | "default"))
     }
 
     /// `proxyMetadata`: environment variables of the proxy, sorted.
     pub(crate) fn metadata(&self) -> BTreeMap<&str, String> {
-        let entries = self.0.get("proxyMetadata").and_then(Value::as_object);
+        let entries = self.fields.get("proxyMetadata").and_then(Value::as_object);
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         entries.into_iter().flatten().map(|(name, value)| (name.as_str(), plain(value))).collect()
     }
 
     /// The text of the variable `PROXY_CONFIG`.
     pub(crate) fn to_text(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+        Value::Object(self.fields.clone()).to_string()
     }
 }
 

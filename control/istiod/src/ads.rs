@@ -15,6 +15,7 @@ use meltemi_xds::{ResourceSet, Subscription};
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::access::ReviewAccess;
 use crate::authenticate::Authenticator;
 use crate::connections::{Arrival, Inbox, Registered};
 use crate::hub::{Handle, Published};
@@ -28,6 +29,8 @@ pub struct AdsHandler {
     pub hub: Handle,
     /// Checks who connects.
     pub authenticator: Authenticator,
+    /// Tells which gateways may have keys.
+    pub access: Arc<dyn ReviewAccess>,
     /// Resources made already.
     pub cache: Arc<Cache>,
     /// Counters.
@@ -46,17 +49,22 @@ impl Handler for AdsHandler {
             tracing::warn!(node = info.node.id, reason = status.message(), "proxy refused");
         })?;
         let identity = identify(&info.node, caller.as_ref())?;
+        let keys = self.may_have_keys(&identity, caller.as_ref()).await?;
         // Before everything is read, an answer would say that things are gone which we just do not know yet.
         let Some(now) = self.hub.first().await else { return Err(Status::unavailable("istiod is stopping")) };
         let remote = info.peer.extensions.get::<PeerInfo>().map(|peer| peer.remote).or(info.peer.remote);
-        let registered = self.hub.connections.register(Arrival {
+        let arrival = Arrival {
             id: info.id,
             node_id: info.node.id,
             identity: identity.clone(),
             principal: caller.map(|caller| caller.to_string()),
             remote,
             delta: info.delta,
-        });
+        };
+        let registered = self.hub.connections.register(arrival).map_err(|error| {
+            tracing::warn!(%error, "proxy refused");
+            Status::resource_exhausted(error.to_string())
+        })?;
         // Registered first, so that no push falls between; what was published meanwhile is taken here.
         let now = self.hub.current().unwrap_or(now);
         let view = Arc::new(ProxyView::of(&now.snapshot, &identity));
@@ -68,9 +76,33 @@ impl Handler for AdsHandler {
             now,
             cache: self.cache.clone(),
             metrics: self.metrics.clone(),
+            keys,
             since: None,
             expires: Instant::now() + self.max_age.mul_f64(0.9 + 0.2 * jitter(info.id)),
         })
+    }
+}
+
+impl AdsHandler {
+    /// Private keys are only for gateways that proved who they are and that the API server would let read them itself.
+    async fn may_have_keys(
+        &self,
+        identity: &ProxyIdentity,
+        caller: Option<&SpiffeId>,
+    ) -> Result<bool, Status> {
+        let (ProxyKind::Router, Some(caller)) = (identity.kind, caller) else { return Ok(false) };
+        let answer = self.access.may_list_secrets(caller).await;
+        let allowed = answer.map_err(|error| {
+            // To serve it without its keys would take them away.
+            Status::unavailable(format!("cannot find out whether {caller} may have keys: {error}"))
+        })?;
+        if !allowed {
+            tracing::warn!(
+                %caller,
+                "a gateway gets no keys: its service account needs a Role that lets it list secrets of its namespace"
+            );
+        }
+        Ok(allowed)
     }
 }
 
@@ -147,6 +179,8 @@ pub struct ProxySession {
     now: Published,
     cache: Arc<Cache>,
     metrics: Arc<Metrics>,
+    /// It may have secrets.
+    keys: bool,
     /// When the oldest change that is being sent came in.
     since: Option<Instant>,
     expires: Instant,
@@ -189,6 +223,9 @@ impl Session for ProxySession {
                 state.subscription = Some(subscription.clone());
             }
         });
+        if type_url == type_url::SECRET && !self.keys {
+            return ResourceSet::default();
+        }
         let started = Instant::now();
         let set = self.cache.resources(type_url, &self.now, &self.view, subscription);
         self.metrics.push_time.observe(started.elapsed().as_secs_f64());

@@ -80,6 +80,16 @@ impl Inbox {
     }
 }
 
+/// One proxy needs one stream, for a moment two; the rest is for tools, and for pods that share their node's address.
+const MOST_OF_ONE: usize = 256;
+
+/// Why a proxy is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{principal} has {MOST_OF_ONE} streams from one address already")]
+pub struct TooMany {
+    principal: String,
+}
+
 /// Who connects.
 pub struct Arrival {
     /// Unique in this process.
@@ -209,12 +219,23 @@ impl Connections {
     }
 
     /// A proxy has come.
-    pub fn register(self: &Arc<Self>, arrival: Arrival) -> Registered {
+    ///
+    /// # Errors
+    /// When the same principal holds too many streams from the same address.
+    pub fn register(self: &Arc<Self>, arrival: Arrival) -> Result<Registered, TooMany> {
         let connection = Arc::new(Connection::new(arrival));
         let mut all = self.all.lock();
+        let from = |connection: &Connection| connection.remote.map(|remote| remote.ip());
+        let alike = |other: &&Arc<Connection>| {
+            other.principal == connection.principal && from(other) == from(&connection)
+        };
+        if all.values().filter(alike).count() >= MOST_OF_ONE {
+            let principal = connection.principal.clone().unwrap_or_else(|| "this machine".to_owned());
+            return Err(TooMany { principal });
+        }
         all.insert(connection.id, connection.clone());
         self.metrics.connections.set(all.len() as f64);
-        Registered { connection, all: self.clone() }
+        Ok(Registered { connection, all: self.clone() })
     }
 
     /// Who is connected.
@@ -250,6 +271,35 @@ mod tests {
     fn push(version: u64) -> Arc<Push> {
         let now = Published { version, snapshot: Arc::new(Snapshot::default()) };
         Arc::new(Push { now, changes: ChangeSet::default(), since: Instant::now() })
+    }
+
+    fn arrival(id: u64, principal: &str, ip: [u8; 4]) -> Arrival {
+        let identity = ProxyIdentity {
+            kind: meltemi_mesh::ProxyKind::Sidecar,
+            name: "p".to_owned(),
+            namespace: "n".to_owned(),
+            ips: Vec::new(),
+            labels: BTreeMap::new(),
+            service_account: String::new(),
+            metadata: Default::default(),
+            extensions: Default::default(),
+        };
+        let (node_id, principal) = (id.to_string(), Some(principal.to_owned()));
+        Arrival { id, node_id, identity, principal, remote: Some((ip, 1).into()), delta: true }
+    }
+
+    #[test]
+    fn one_pod_cannot_hold_any_number_of_streams() {
+        let all = Arc::new(Connections::new(Arc::default()));
+        let mut held: Vec<Registered> = (0..MOST_OF_ONE as u64)
+            .map(|id| all.register(arrival(id, "a", [10, 0, 0, 1])).unwrap())
+            .collect();
+        let refused = all.register(arrival(1000, "a", [10, 0, 0, 1])).err();
+        assert_eq!(refused, Some(TooMany { principal: "a".to_owned() }));
+        assert!(all.register(arrival(1001, "a", [10, 0, 0, 2])).is_ok(), "another pod of the same account");
+        assert!(all.register(arrival(1002, "b", [10, 0, 0, 1])).is_ok(), "another account");
+        held.pop();
+        assert!(all.register(arrival(1003, "a", [10, 0, 0, 1])).is_ok(), "who goes makes room");
     }
 
     #[tokio::test]

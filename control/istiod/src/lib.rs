@@ -7,8 +7,10 @@
 //!                                             └──▶ ca::RootConfigMaps (the root in every namespace)
 //! ```
 
+mod access;
 mod ads;
 mod authenticate;
+mod backoff;
 mod ca;
 mod connections;
 mod debug;

@@ -12,17 +12,28 @@ pub type Key = (Kind, String, String);
 
 /// The objects. Cheap to clone; the hub alone writes.
 #[derive(Clone, Default)]
-pub struct Objects(Arc<RwLock<BTreeMap<Key, AnyObject>>>);
+pub struct Objects(Arc<RwLock<Held>>);
+
+#[derive(Default)]
+struct Held {
+    objects: BTreeMap<Key, AnyObject>,
+    /// Counts changes.
+    version: u64,
+}
 
 impl Objects {
     pub(crate) fn apply(&self, change: &Change) {
         match change {
             Change::Upsert(object) if object.kind().is_istio() => {
                 let key = (object.kind(), object.namespace().to_owned(), object.name().to_owned());
-                self.0.write().insert(key, object.clone());
+                let mut held = self.0.write();
+                held.version += 1;
+                held.objects.insert(key, object.clone());
             }
             Change::Delete(kind, namespace, name) if kind.is_istio() => {
-                self.0.write().remove(&(*kind, namespace.clone(), name.clone()));
+                let mut held = self.0.write();
+                held.version += 1;
+                held.objects.remove(&(*kind, namespace.clone(), name.clone()));
             }
             _ => {}
         }
@@ -30,11 +41,16 @@ impl Objects {
 
     /// The object of that key.
     pub fn get(&self, key: &Key) -> Option<AnyObject> {
-        self.0.read().get(key).cloned()
+        self.0.read().objects.get(key).cloned()
     }
 
     /// All of them, by kind, namespace and name.
     pub fn list(&self) -> Vec<AnyObject> {
-        self.0.read().values().cloned().collect()
+        self.0.read().objects.values().cloned().collect()
+    }
+
+    /// Differs whenever something changed.
+    pub fn version(&self) -> u64 {
+        self.0.read().version
     }
 }

@@ -11,7 +11,7 @@ use meltemi_identity::{SpiffeId, chain};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +20,11 @@ use tonic::transport::server::Connected;
 
 /// A peer that does not finish its handshake in this time is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Connections that are held at once; whoever comes then waits in the kernel's queue.
+const MOST_CONNECTIONS: usize = 20_000;
+/// Handshakes at once: they cost more than a connection that is at rest.
+const MOST_HANDSHAKES: usize = 512;
 
 /// What the transport knows of a peer.
 #[derive(Debug, Clone)]
@@ -32,12 +37,18 @@ pub struct PeerInfo {
     pub tls: bool,
 }
 
+/// Who is at the other end, and the connection's place among those that are held: free again when this is dropped.
+pub struct Peer {
+    info: PeerInfo,
+    _place: OwnedSemaphorePermit,
+}
+
 /// A connection, encrypted or not.
 pub enum Connection {
     /// Plain text.
-    Plain(TcpStream, PeerInfo),
+    Plain(TcpStream, Peer),
     /// TLS.
-    Tls(Box<TlsStream<TcpStream>>, PeerInfo),
+    Tls(Box<TlsStream<TcpStream>>, Peer),
 }
 
 impl Connected for Connection {
@@ -45,7 +56,7 @@ impl Connected for Connection {
 
     fn connect_info(&self) -> PeerInfo {
         match self {
-            Self::Plain(_, info) | Self::Tls(_, info) => info.clone(),
+            Self::Plain(_, peer) | Self::Tls(_, peer) => peer.info.clone(),
         }
     }
 }
@@ -58,15 +69,31 @@ pub fn incoming(
     shutdown: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(64);
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
     tokio::spawn(async move {
+        let next = async || {
+            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let turn = handshakes.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let (stream, remote) = listener.accept().await?;
+            Ok::<_, io::Error>((stream, remote, place, turn))
+        };
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = next() => accepted,
             };
             match accepted {
-                Ok((stream, remote)) => {
-                    tokio::spawn(admit(stream, remote, tls.clone(), sender.clone()));
+                Ok((stream, remote, place, turn)) => {
+                    let admitted = admit(stream, remote, place, tls.clone());
+                    let sender = sender.clone();
+                    tokio::spawn(async move {
+                        let admitted = admitted.await;
+                        drop(turn);
+                        if let Some(connection) = admitted {
+                            let _ = sender.send(Ok(connection)).await;
+                        }
+                    });
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: give others time to close theirs.
@@ -82,26 +109,34 @@ pub fn incoming(
 async fn admit(
     stream: TcpStream,
     remote: SocketAddr,
+    place: OwnedSemaphorePermit,
     tls: Option<Arc<ServerConfig>>,
-    sender: mpsc::Sender<io::Result<Connection>>,
-) {
+) -> Option<Connection> {
     // Pushes are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let connection = match tls {
-        None => Connection::Plain(stream, PeerInfo { remote, identity: None, tls: false }),
+    match tls {
+        None => {
+            let info = PeerInfo { remote, identity: None, tls: false };
+            Some(Connection::Plain(stream, Peer { info, _place: place }))
+        }
         Some(config) => {
             let handshake = TlsAcceptor::from(config).accept(stream);
             match tokio::time::timeout(HANDSHAKE, handshake).await {
                 Ok(Ok(stream)) => {
                     let info = PeerInfo { remote, identity: identity(&stream), tls: true };
-                    Connection::Tls(Box::new(stream), info)
+                    Some(Connection::Tls(Box::new(stream), Peer { info, _place: place }))
                 }
-                Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
-                Err(_) => return tracing::debug!(%remote, "TLS handshake timed out"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%remote, %error, "TLS handshake failed");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!(%remote, "TLS handshake timed out");
+                    None
+                }
             }
         }
-    };
-    let _ = sender.send(Ok(connection)).await;
+    }
 }
 
 /// The verifier has checked the chain; a certificate without a SPIFFE id names nobody.

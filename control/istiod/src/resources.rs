@@ -1,6 +1,7 @@
 //! Resources made from a snapshot, shared between the proxies that see the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use meltemi_mesh::ProxyView;
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use crate::hub::Published;
 
 /// So many different answers are kept of one snapshot; replicas of a workload share one.
-const MOST: usize = 1024;
+const MOST: usize = 4096;
 
 /// Resources made already, of the newest snapshot only.
 #[derive(Default)]
@@ -23,11 +24,14 @@ pub struct Cache {
 #[derive(Default)]
 struct Made {
     version: u64,
-    entries: Vec<Entry>,
+    kept: usize,
+    entries: HashMap<Likeness, Vec<Entry>>,
 }
 
+/// What entries must have in common to be compared at all: the type, and a hash of most of what tells proxies apart.
+type Likeness = (&'static str, u64);
+
 struct Entry {
-    type_url: &'static str,
     names: Option<BTreeSet<Arc<str>>>,
     view: Arc<ProxyView>,
     set: ResourceSet,
@@ -44,26 +48,29 @@ impl Cache {
     ) -> ResourceSet {
         let Some(type_url) = type_url::known(type_url) else { return ResourceSet::default() };
         let names = subscription.as_names();
+        if type_url == type_url::LISTENER {
+            // No two proxies have the same addresses.
+            return build(type_url, now, view, names);
+        }
+        let likeness = (type_url, likeness(view, names));
         let mut made = self.made.lock();
-        if let Some(set) = made.find(type_url, now.version, view, names) {
+        if let Some(set) = made.find(&likeness, now.version, view, names) {
             return set;
         }
         // Others must not wait while this one is made; at worst two make the same.
         drop(made);
         let set = build(type_url, now, view, names);
         made = self.made.lock();
-        made.keep(
-            now.version,
-            Entry { type_url, names: names.cloned(), view: view.clone(), set: set.clone() },
-        );
+        let entry = Entry { names: names.cloned(), view: view.clone(), set: set.clone() };
+        made.keep(now.version, likeness, entry);
         set
     }
 }
 
 impl Made {
     fn find(
-        &mut self,
-        type_url: &str,
+        &self,
+        likeness: &Likeness,
         version: u64,
         view: &ProxyView,
         names: Option<&BTreeSet<Arc<str>>>,
@@ -71,37 +78,39 @@ impl Made {
         if self.version != version {
             return None;
         }
-        let fits = |entry: &&Entry| {
-            entry.type_url == type_url
-                && entry.names.as_ref() == names
-                && sees_the_same(&entry.view, view, type_url)
-        };
-        self.entries.iter().rev().find(fits).map(|entry| entry.set.clone())
+        let fits = |entry: &&Entry| entry.names.as_ref() == names && sees_the_same(&entry.view, view);
+        self.entries.get(likeness)?.iter().find(fits).map(|entry| entry.set.clone())
     }
 
-    fn keep(&mut self, version: u64, entry: Entry) {
+    fn keep(&mut self, version: u64, likeness: Likeness, entry: Entry) {
         if version < self.version {
             return;
         }
         if version > self.version {
             self.version = version;
             self.entries.clear();
+            self.kept = 0;
         }
-        if self.entries.len() < MOST {
-            self.entries.push(entry);
+        if self.kept < MOST {
+            self.kept += 1;
+            self.entries.entry(likeness).or_default().push(entry);
         }
     }
 }
 
-/// Whether two views of one snapshot give equal resources. What names a single pod (its name, its metadata) is no part
-/// of what is translated; its addresses are part of its listeners, and their family of everything.
-fn sees_the_same(a: &ProxyView, b: &ProxyView, type_url: &str) -> bool {
+/// A hash of what is cheap to hash of all that [`sees_the_same`] compares, and of the names.
+fn likeness(view: &ProxyView, names: Option<&BTreeSet<Arc<str>>>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let identity = &view.identity;
+    (identity.kind, &identity.namespace, &identity.service_account, &view.labels, names).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether two views of one snapshot give equal resources, listeners apart. What names a single pod (its name, its
+/// metadata) is no part of what is translated; of its addresses only the family is.
+fn sees_the_same(a: &ProxyView, b: &ProxyView) -> bool {
     let family = |view: &ProxyView| view.identity.ips.first().map(std::net::IpAddr::is_ipv4);
-    let addresses = match type_url {
-        type_url::LISTENER => a.identity.ips == b.identity.ips,
-        _ => family(a) == family(b),
-    };
-    addresses
+    family(a) == family(b)
         && a.identity.kind == b.identity.kind
         && a.identity.namespace == b.identity.namespace
         && a.identity.service_account == b.identity.service_account

@@ -109,6 +109,7 @@ impl Istiod {
         load_settings(&options, &client, &settings, shutdown).await?;
         let (hub, news) = gather(&options, &client, &settings, &metrics, tasks, shutdown);
         let trust_domain = settings.mesh_config().trust_domain;
+        settings.certify(&trust_domain);
         let authority = load_authority(&options, &client, &trust_domain, shutdown).await?;
         note_expiry(&authority, &metrics);
         let istiod = Self {

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use meltemi_mesh::view::Shown;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::hub::{News, Published};
 use crate::metrics::Metrics;
 use crate::objects::{Key, Objects};
@@ -28,16 +30,32 @@ pub struct StatusWriter {
     client: kube::Client,
     objects: Objects,
     metrics: Arc<Metrics>,
-    problems: BTreeMap<Key, (i64, Vec<Finding>)>,
+    problems: BTreeMap<Key, (State, Vec<Finding>)>,
     latest: Option<Published>,
-    /// What was written last; an empty list for "no fault any more".
-    written: BTreeMap<Key, Vec<Finding>>,
+    /// What was written last, and of which state of the object; an empty list for "no fault any more".
+    written: BTreeMap<Key, (State, Vec<Finding>)>,
+    /// What the findings were last made from.
+    seen: Option<Seen>,
+}
+
+/// Which object of a name, and which state of it.
+#[derive(Debug, Clone, PartialEq)]
+struct State {
+    uid: String,
+    generation: i64,
+}
+
+/// What findings depend on besides what is told one by one.
+struct Seen {
+    objects: u64,
+    shown: Arc<Shown>,
 }
 
 impl StatusWriter {
     /// Writes through `client`.
     pub fn new(client: kube::Client, objects: Objects, metrics: Arc<Metrics>) -> Self {
-        Self { client, objects, metrics, problems: BTreeMap::new(), latest: None, written: BTreeMap::new() }
+        let (problems, written) = (BTreeMap::new(), BTreeMap::new());
+        Self { client, objects, metrics, problems, latest: None, written, seen: None }
     }
 
     /// Follows the hub until the end.
@@ -49,11 +67,18 @@ impl StatusWriter {
             };
             let Some(first) = first else { return };
             self.take(first);
-            tokio::time::sleep(SETTLE).await;
-            while let Ok(next) = news.try_recv() {
-                self.take(next);
+            let mut backoff = Backoff::default();
+            loop {
+                tokio::time::sleep(SETTLE).await;
+                while let Ok(next) = news.try_recv() {
+                    self.take(next);
+                }
+                if !self.has_news() || self.write_all().await || !backoff.pause().await {
+                    break;
+                }
+                // What could not be written is looked at again.
+                self.seen = None;
             }
-            self.write_all().await;
         }
     }
 
@@ -62,16 +87,30 @@ impl StatusWriter {
             News::Snapshot(published) => self.latest = Some(published),
             News::Problem(problem) => {
                 let key = (problem.kind, problem.namespace.clone(), problem.name.clone());
-                self.problems.insert(key, (problem.generation, of_problem(&problem)));
+                let state = State { uid: problem.uid.clone(), generation: problem.generation };
+                self.problems.insert(key, (state, of_problem(&problem)));
+                self.seen = None;
             }
             News::Sound(kind, namespace, name) => {
                 self.problems.remove(&(kind, namespace, name));
+                self.seen = None;
             }
             News::Namespace(_) => {}
         }
     }
 
-    async fn write_all(&mut self) {
+    /// Are there other objects, services or problems than at the last look? Endpoints come and go all the time.
+    fn has_news(&mut self) -> bool {
+        let shown = self.latest.as_ref().map(|latest| latest.snapshot.shown.clone()).unwrap_or_default();
+        let seen = Seen { objects: self.objects.version(), shown };
+        let same = |before: &Seen| before.objects == seen.objects && Arc::ptr_eq(&before.shown, &seen.shown);
+        let news = !self.seen.as_ref().is_some_and(same);
+        self.seen = Some(seen);
+        news
+    }
+
+    /// True when all that had to be written is written.
+    async fn write_all(&mut self) -> bool {
         self.metrics.rejected_configs.set(self.problems.len() as f64);
         let mut wanted: BTreeMap<Key, Vec<Finding>> = BTreeMap::new();
         for (key, (_, findings)) in &self.problems {
@@ -83,16 +122,37 @@ impl StatusWriter {
                 wanted.entry(key).or_default().extend(findings);
             }
         }
+        // Of an object that is gone nothing is left to say.
+        self.written = std::mem::take(&mut self.written)
+            .into_iter()
+            .filter(|(key, _)| self.problems.contains_key(key) || self.objects.get(key).is_some())
+            .collect();
         for key in self.written.keys() {
             wanted.entry(key.clone()).or_default();
         }
         self.remember_old(&mut wanted);
+        let mut done = true;
         for (key, findings) in wanted {
-            if self.written.get(&key) != Some(&findings) {
-                self.write(&key, &findings).await;
-                self.written.insert(key, findings);
+            let Some(state) = self.state(&key) else { continue };
+            let now = (state, findings);
+            if self.written.get(&key) == Some(&now) {
+                continue;
+            }
+            match self.write(&key, &now.1, now.0.generation).await {
+                true => drop(self.written.insert(key, now)),
+                false => done = false,
             }
         }
+        done
+    }
+
+    fn state(&self, key: &Key) -> Option<State> {
+        if let Some((state, _)) = self.problems.get(key) {
+            return Some(state.clone());
+        }
+        let object = self.objects.get(key)?;
+        let meta = object.meta();
+        Some(State { uid: meta.uid.clone(), generation: meta.generation })
     }
 
     /// Objects that an earlier istiod complained about are looked at once more.
@@ -110,21 +170,23 @@ impl StatusWriter {
         }
     }
 
-    async fn write(&self, key: &Key, findings: &[Finding]) {
+    async fn write(&self, key: &Key, findings: &[Finding], generation: i64) -> bool {
         let (kind, namespace, name) = key;
         let info = kind.info();
         let gvk = GroupVersionKind::gvk(info.group, info.storage, info.name);
         let resource = ApiResource::from_gvk_with_plural(&gvk, info.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let generation = match self.problems.get(key) {
-            Some((generation, _)) => *generation,
-            None => self.objects.get(key).map(|object| object.meta().generation).unwrap_or_default(),
-        };
         let patch = json!({"status": status(findings, generation)});
         match api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => tracing::debug!(%kind, namespace, name, findings = findings.len(), "status written"),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => tracing::warn!(%kind, namespace, name, %error, "cannot write the status"),
+            Ok(_) => {
+                tracing::debug!(%kind, namespace, name, findings = findings.len(), "status written");
+                true
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => true,
+            Err(error) => {
+                tracing::warn!(%kind, namespace, name, %error, "cannot write the status");
+                false
+            }
         }
     }
 }
@@ -159,3 +221,6 @@ fn status(findings: &[Finding], generation: i64) -> Value {
         "validationMessages": messages,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use kube::core::DynamicObject;
 use kube::runtime::watcher;
 use meltemi_config::Kind;
+use meltemi_identity::SpiffeId;
 use meltemi_identity::authority::Authority;
 use meltemi_mesh::World;
 use serde::Deserialize;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::access::ReviewAccess;
 use crate::ads::AdsHandler;
 use crate::authenticate::Authenticator;
 use crate::hub::{Debounce, Handle, Hub, Inputs, News};
@@ -43,6 +45,19 @@ impl ReviewTokens for PlainTokens {
                 Ok(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
             }
             _ => Err(TokenError::Refused("it is not valid for this cluster".to_owned())),
+        }
+    }
+}
+
+/// Accounts called `gateway` may list secrets.
+struct OnlyGateways;
+
+#[async_trait::async_trait]
+impl ReviewAccess for OnlyGateways {
+    async fn may_list_secrets(&self, caller: &SpiffeId) -> Result<bool, String> {
+        match caller.service_account.as_str() {
+            "nobody-knows" => Err("the API server does not answer".to_owned()),
+            account => Ok(account == "gateway"),
         }
     }
 }
@@ -79,6 +94,7 @@ impl Mesh {
         let handler = Arc::new(AdsHandler {
             hub: handle.clone(),
             authenticator: Authenticator::new(Arc::new(PlainTokens), "cluster.local"),
+            access: Arc::new(OnlyGateways),
             cache: Arc::default(),
             metrics: metrics.clone(),
             max_age: Duration::from_secs(3600),

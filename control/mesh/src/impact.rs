@@ -48,7 +48,10 @@ fn one(touched: &Touched, view: &ProxyView, snapshot: &Snapshot) -> &'static [&'
         Touched::Endpoints { hostname, namespace, export_to, beyond_eds } => {
             let seen =
                 export_to.allows(own) && (view.scope.is_unlimited() || view.service(hostname).is_some());
-            match (seen || namespace == own, beyond_eds) {
+            // Without a selector it is the endpoints that tell whose workload serves the ports.
+            let listed = namespace == own
+                && snapshot.services.get(namespace, hostname).is_some_and(|s| s.selector.is_empty());
+            match (seen || namespace == own, *beyond_eds || listed) {
                 (false, _) => &[],
                 (true, false) => &[ENDPOINT],
                 (true, true) => &TRAFFIC,

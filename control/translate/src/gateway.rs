@@ -51,7 +51,8 @@ impl Served<'_> {
                 let meta = &self.gateway.meta;
                 format!("https.{}.{port_name}.{}.{}", self.number, meta.name, meta.namespace)
             }
-            _ => format!("http.{}", self.port),
+            _ if self.server.bind.is_empty() => format!("http.{}", self.port),
+            _ => format!("http.{}.{}", self.port, self.server.bind),
         }
     }
 
@@ -85,9 +86,9 @@ impl Served<'_> {
     }
 }
 
-/// Everything that a gateway proxy serves, by the port it listens on.
-pub fn served<'a>(view: &'a ProxyView) -> BTreeMap<u16, Vec<Served<'a>>> {
-    let mut by_port: BTreeMap<u16, Vec<Served<'a>>> = BTreeMap::new();
+/// Everything that a gateway proxy serves, by the port it listens on and the address; an empty address is every one.
+pub fn served<'a>(view: &'a ProxyView) -> BTreeMap<(u16, &'a str), Vec<Served<'a>>> {
+    let mut by_port: BTreeMap<(u16, &'a str), Vec<Served<'a>>> = BTreeMap::new();
     for gateway in &view.gateways {
         for server in &gateway.spec.servers {
             let Some(number) = server.port.as_ref().and_then(|p| u16::try_from(p.number).ok()) else {
@@ -95,7 +96,13 @@ pub fn served<'a>(view: &'a ProxyView) -> BTreeMap<u16, Vec<Served<'a>>> {
             };
             let Some(handling) = handling(server) else { continue };
             for port in listened(view, number) {
-                by_port.entry(port).or_default().push(Served { gateway, server, handling, number, port });
+                by_port.entry((port, &server.bind)).or_default().push(Served {
+                    gateway,
+                    server,
+                    handling,
+                    number,
+                    port,
+                });
             }
         }
     }
@@ -118,6 +125,7 @@ fn handling(server: &Server) -> Option<Handling> {
     let protocol = server.port.as_ref().map(|p| p.protocol.as_str()).unwrap_or_default();
     let mode = server.tls.as_ref().map(|tls| tls.mode());
     Some(match (Protocol::parse(protocol)?, mode) {
+        (Protocol::Udp, _) => return None,
         (protocol, _) if protocol.is_http() => Handling::Http,
         // Handing on by the name of a service inside the mesh belongs to multi-cluster set-ups.
         (_, Some(ServerTlsMode::AutoPassthrough)) => return None,

@@ -4,7 +4,7 @@
 
 mod mesh;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use meltemi_config::{AnyObject, Kind};
@@ -51,6 +51,7 @@ fn proxy(kind: ProxyKind, namespace: &str, name: &str, ip: &str, app: (&str, &st
 fn proxies() -> Vec<ProxyIdentity> {
     vec![
         proxy(ProxyKind::Sidecar, "a", "web-1", "10.1.0.1", ("app", "web")),
+        proxy(ProxyKind::Sidecar, "a", "vm", "192.168.0.7", ("app", "web")),
         proxy(ProxyKind::Sidecar, "b", "api-1", "10.1.0.4", ("app", "api")),
         proxy(ProxyKind::Sidecar, "c", "alone", "10.1.0.77", ("app", "alone")),
         proxy(ProxyKind::Router, "istio-system", "gw-1", "10.1.0.9", ("istio", "ingressgateway")),
@@ -64,16 +65,34 @@ fn change(key: &Key, object: Option<&AnyObject>) -> Change {
     }
 }
 
+/// Route configurations of ports whose protocol is found out.
+const SNIFFED: [&str; 2] = ["listed.a.svc.cluster.local:6000", "web.a.svc.cluster.local:80"];
+
 /// Names of what differs in a type.
 fn differing(
     type_url: &str,
     before: (&Arc<Snapshot>, &ProxyView),
     after: (&Arc<Snapshot>, &ProxyView),
 ) -> Vec<String> {
-    let old = resources(type_url, before.0, before.1, &Names::All);
-    let new = resources(type_url, after.0, after.1, &Names::All);
-    let names = old.keys().chain(new.keys());
-    names.filter(|name| old.get(*name) != new.get(*name)).map(|name| name.to_string()).collect()
+    let compare = |asked: &Names<'_>| -> BTreeSet<String> {
+        let old = resources(type_url, before.0, before.1, asked);
+        let new = resources(type_url, after.0, after.1, asked);
+        let names = old.keys().chain(new.keys());
+        names.filter(|name| old.get(*name) != new.get(*name)).map(|name| name.to_string()).collect()
+    };
+    let mut differ = compare(&Names::All);
+    // What a proxy has once asked for by name it is told of, whether or not its listeners still ask.
+    let all = [before, after].map(|(snapshot, view)| resources(type_url, snapshot, view, &Names::All));
+    let asked: BTreeSet<String> = all
+        .iter()
+        .flat_map(|set| set.keys())
+        .map(ToString::to_string)
+        .chain(SNIFFED.map(str::to_owned))
+        .collect();
+    if matches!(type_url, type_url::ROUTE | type_url::ENDPOINT) {
+        differ.extend(compare(&Names::Only(&asked)));
+    }
+    differ.into_iter().collect()
 }
 
 proptest! {

@@ -14,6 +14,9 @@ use crate::path::Path;
 use crate::shape::Shape;
 use crate::yaml::{self, YamlError};
 
+/// How findings call the annotation's text.
+const PROXY_CONFIG: &str = "proxy.istio.io/config";
+
 /// Settings, and what was odd about the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded<T> {
@@ -65,13 +68,29 @@ impl MeshConfig {
 }
 
 impl ProxyConfig {
+    /// What a text itself says, its fields under their proper names; unknown ones are left out with a warning.
+    ///
+    /// # Errors
+    /// As `overlay`.
+    pub fn fields(text: &str) -> Result<Loaded<Map<String, Value>>, LoadError> {
+        // Values are checked by reading the whole.
+        ProxyConfig::default().overlay(text)?;
+        let (checked, warnings) = checked(ProxyConfig::shape(), PROXY_CONFIG, text)?;
+        let config = checked.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        Ok(Loaded { config, warnings })
+    }
+
+    fn shape() -> &'static Shape {
+        static SHAPE: OnceLock<Shape> = OnceLock::new();
+        SHAPE.get_or_init(Shape::of::<ProxyConfig>)
+    }
+
     /// Lays a text, such as annotation `proxy.istio.io/config`, over these settings.
     ///
     /// # Errors
     /// When it is not YAML or a field has a wrong type.
     pub fn overlay(&self, text: &str) -> Result<Loaded<ProxyConfig>, LoadError> {
-        static SHAPE: OnceLock<Shape> = OnceLock::new();
-        overlay(self, SHAPE.get_or_init(Shape::of::<ProxyConfig>), "proxy.istio.io/config", text)
+        overlay(self, ProxyConfig::shape(), PROXY_CONFIG, text)
     }
 }
 
@@ -90,23 +109,27 @@ fn overlay<T>(base: &T, shape: &Shape, name: &str, text: &str) -> Result<Loaded<
 where
     T: Serialize + DeserializeOwned + JsonSchema + Clone,
 {
+    let (checked, warnings) = checked(shape, name, text)?;
+    let Some(checked) = checked else { return Ok(Loaded { config: base.clone(), warnings }) };
+    let wrong =
+        |error: serde_json::Error| LoadError::Fields(vec![FieldError::new(Path::root(), error.to_string())]);
+    let mut merged = serde_json::to_value(base).map_err(wrong)?;
+    merge(&mut merged, checked);
+    let config = serde_json::from_value(merged).map_err(wrong)?;
+    Ok(Loaded { config, warnings })
+}
+
+/// The first document of a text with all names in their canonical form, and what was odd about it.
+fn checked(shape: &Shape, name: &str, text: &str) -> Result<(Option<Value>, Vec<FieldError>), LoadError> {
     let documents = yaml::read(name, text)?.documents;
-    let Some(document) = documents.first() else {
-        return Ok(Loaded { config: base.clone(), warnings: Vec::new() });
-    };
+    let Some(document) = documents.first() else { return Ok((None, Vec::new())) };
     let mut checker = Checker::new(Dialect::Proto, Path::root());
     let checked = checker.check(shape, &document.value).unwrap_or_else(|| Value::Object(Map::new()));
     let findings = checker.findings;
     if !findings.errors.is_empty() {
         return Err(LoadError::Fields(findings.errors));
     }
-    let wrong =
-        |error: serde_json::Error| LoadError::Fields(vec![FieldError::new(Path::root(), error.to_string())]);
-    let mut merged = serde_json::to_value(base).map_err(wrong)?;
-    merge(&mut merged, checked);
-    let config = serde_json::from_value(merged).map_err(wrong)?;
-    let warnings = findings.unknown.into_iter().chain(findings.deprecated).collect();
-    Ok(Loaded { config, warnings })
+    Ok((Some(checked), findings.unknown.into_iter().chain(findings.deprecated).collect()))
 }
 
 /// Proto's merge of messages: objects are merged, everything else is replaced.

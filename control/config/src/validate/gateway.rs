@@ -68,6 +68,13 @@ fn server(server: &Server, path: &Path, report: &mut Report) {
     report.port(&port_path.key("number"), port.number);
     report.required(&port_path.key("name"), &port.name, "the port's name");
     protocol(&port.protocol, &port_path.key("protocol"), report);
+    if port.protocol.eq_ignore_ascii_case("UDP") {
+        report.error(
+            &port_path.key("protocol"),
+            "gateways do not serve UDP",
+            "use TCP, TLS or a kind of HTTP",
+        );
+    }
     transport(server, &port.protocol.to_ascii_uppercase(), path, report);
     if !server.default_endpoint.is_empty() {
         super::sidecar::endpoint(&server.default_endpoint, &path.key("defaultEndpoint"), report);

@@ -19,6 +19,8 @@ pub(super) fn check(request: &HttpMatchRequest, path: &Path, report: &mut Report
             Some(StringMatch::Any) => {
                 report.error(&path.key(name), "says no value", "write `exact`, `prefix` or `regex`");
             }
+            // Every path begins so.
+            Some(StringMatch::Prefix(prefix)) if prefix.is_empty() && name == "uri" => {}
             Some(value) => string(value, &path.key(name), report),
             None => {}
         }
@@ -54,6 +56,8 @@ fn headers(headers: &BTreeMap<String, StringMatch>, path: &Path, report: &mut Re
 
 pub(super) fn string(value: &StringMatch, path: &Path, report: &mut Report) {
     match value {
+        // Istio's word for "whatever its value".
+        StringMatch::Regex(pattern) if pattern == "*" => {}
         StringMatch::Regex(pattern) => report.regex(&path.key("regex"), pattern),
         StringMatch::Prefix(prefix) if prefix.is_empty() => {
             report.error(&path.key("prefix"), "the prefix is empty", "write / for every path");
@@ -77,7 +81,7 @@ pub(super) fn takes_everything(route: &HttpRoute) -> bool {
 fn is_catch_all(request: &HttpMatchRequest) -> bool {
     let any_path = match &request.uri {
         None => true,
-        Some(StringMatch::Prefix(prefix)) => prefix == "/",
+        Some(StringMatch::Prefix(prefix)) => prefix.is_empty() || prefix == "/",
         Some(StringMatch::Regex(pattern)) => pattern == ".*" || pattern == "*",
         _ => false,
     };

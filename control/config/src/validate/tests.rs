@@ -104,6 +104,16 @@ fn virtual_services() {
                 ],
             ),
             (
+                vs(
+                    json!([{"match": [{"withoutHeaders": {"x": {"regex": "*"}}, "uri": {"prefix": ""}}], "route": to("b")}]),
+                ),
+                &[],
+            ),
+            (
+                vs(json!([{"match": [{"headers": {"x": {"prefix": ""}}}], "route": to("b")}])),
+                &["E spec.http[0].match[0].headers.x.prefix: the prefix is empty"],
+            ),
+            (
                 vs(json!([{"route": to("b"), "fault": {"delay": {"fixedDelay": "1s"}}}])),
                 &["W spec.http[0].fault.delay: no percentage is named"],
             ),
@@ -287,6 +297,10 @@ fn gateways() {
             ),
             (server(json!({"port": port("HTTP"), "hosts": ["*"], "tls": {"httpsRedirect": true}})), &[]),
             (server(json!({"port": port("TLS"), "hosts": ["a.com"], "tls": {"mode": "PASSTHROUGH"}})), &[]),
+            (
+                server(json!({"port": port("UDP"), "hosts": ["*"]})),
+                &["E spec.servers[0].port.protocol: gateways do not serve UDP"],
+            ),
             (
                 server(json!({"port": port("TLS"), "hosts": ["a.com"], "tls": {}})),
                 &["W spec.servers[0].tls: no mode is set"],

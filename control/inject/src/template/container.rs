@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Frame, env, probe, resources, volumes};
 use crate::annotations::names;
 use crate::pod::PROXY_CONTAINER;
+use crate::proxy_config::ProxyConfig;
 
 pub(super) fn sidecar(frame: &Frame<'_>) -> Value {
     let mut container = base(frame, "sidecar");
@@ -12,9 +13,11 @@ pub(super) fn sidecar(frame: &Frame<'_>) -> Value {
     if let Some(lifecycle) = lifecycle(frame) {
         container["lifecycle"] = lifecycle;
     }
-    container["readinessProbe"] = probe::readiness(frame);
-    if frame.injector.values.global.proxy.startup_probe.enabled {
-        container["startupProbe"] = probe::startup(frame);
+    if ProxyConfig::is_probed(frame.pod) {
+        container["readinessProbe"] = probe::readiness(frame);
+        if frame.injector.values.global.proxy.startup_probe.enabled {
+            container["startupProbe"] = probe::startup(frame);
+        }
     }
     container["securityContext"] = security(frame);
     container

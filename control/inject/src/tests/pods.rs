@@ -123,6 +123,26 @@ fn bad_annotations_are_all_named() {
 }
 
 #[test]
+fn what_is_odd_about_the_proxys_configuration_is_told() {
+    let pod = with_annotation("proxy.istio.io/config", "drain_duration: 7s\nconcurency: 3");
+    let Outcome::Injected(injected) = outcome(&pod) else { panic!("not injected") };
+    let config: Value = serde_json::from_str(env(&injected.pod, "PROXY_CONFIG").unwrap()).unwrap();
+    assert_eq!(config, json!({"drainDuration": "7s"}));
+    let [warning] = injected.warnings.as_slice() else { panic!("{:?}", injected.warnings) };
+    assert!(warning.contains("concurency"), "{warning}");
+}
+
+#[test]
+fn status_port_0_switches_the_probes_of_the_proxy_off() {
+    let probed = |port: &str| {
+        let pod = injected(&with_annotation("status.sidecar.istio.io/port", port));
+        let proxy = find(&pod, "initContainers", "istio-proxy");
+        ["readinessProbe", "startupProbe"].map(|probe| proxy.get(probe).is_some())
+    };
+    assert_eq!((probed("15020"), probed("0")), ([true; 2], [false; 2]));
+}
+
+#[test]
 fn no_redirection_means_no_init_container() {
     let injected = injected(&with_annotation("sidecar.istio.io/interceptionMode", "NONE"));
     assert_eq!(names(&injected, "initContainers"), ["istio-proxy"]);

@@ -11,6 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
+
 /// Name of the ConfigMap.
 const NAME: &str = "istio-ca-root-cert";
 /// Its key.
@@ -31,18 +33,28 @@ impl RootConfigMaps {
         Self { client, root: root_pem.into() }
     }
 
-    /// Makes sure that `namespace` has it. Failures are logged: the namespace may be going away.
+    /// Makes sure that `namespace` has it. What fails is tried again, unless the namespace is going away.
     pub async fn ensure(&self, namespace: &str) {
         if is_system(namespace) {
             return;
         }
-        match self.write(namespace).await {
-            Ok(true) => tracing::info!(namespace, "wrote ConfigMap {NAME}"),
-            Ok(false) => {}
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-                tracing::debug!(namespace, reason = status.message, "ConfigMap {NAME} not written");
+        let mut backoff = Backoff::default();
+        loop {
+            match self.write(namespace).await {
+                Ok(true) => return tracing::info!(namespace, "wrote ConfigMap {NAME}"),
+                Ok(false) => return,
+                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                    return tracing::debug!(
+                        namespace,
+                        reason = status.message,
+                        "ConfigMap {NAME} not written"
+                    );
+                }
+                Err(error) => tracing::warn!(namespace, %error, "cannot write ConfigMap {NAME}"),
             }
-            Err(error) => tracing::warn!(namespace, %error, "cannot write ConfigMap {NAME}"),
+            if !backoff.pause().await {
+                return;
+            }
         }
     }
 

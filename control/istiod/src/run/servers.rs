@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use super::{Istiod, Listeners};
+use crate::access::KubeAccess;
 use crate::ads::AdsHandler;
 use crate::ca::{CertificateService, Rotating, SERVING_TTL, serving_credential};
 use crate::webhook::{Registrar, Webhooks};
@@ -87,6 +88,7 @@ impl Istiod {
         let handler = Arc::new(AdsHandler {
             hub: self.hub.clone(),
             authenticator: self.authenticator(),
+            access: Arc::new(KubeAccess::new(self.client.clone())),
             cache: self.cache.clone(),
             metrics: self.metrics.clone(),
             max_age: self.options.max_connection_age,

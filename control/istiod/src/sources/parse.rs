@@ -16,6 +16,8 @@ pub struct Problem {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Which object of that name.
+    pub uid: String,
     /// Which state of the object.
     pub generation: i64,
     /// Field by field.
@@ -32,6 +34,7 @@ pub fn read(kind: Kind, mut object: DynamicObject) -> (Option<AnyObject>, Option
         kind,
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         name: object.metadata.name.clone().unwrap_or_default(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         errors,
         refused,

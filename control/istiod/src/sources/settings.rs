@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use meltemi_config::mesh_config::MeshConfig;
@@ -16,12 +18,17 @@ use parking_lot::Mutex;
 use super::Outlet;
 use crate::options::Options;
 
+/// Kubernetes has native sidecars by default since this version.
+const NATIVE_SIDECARS_SINCE: (u32, u32) = (1, 29);
+
 /// The settings in force. A document that cannot be read changes nothing.
 pub struct Settings {
     mesh_name: String,
     injector_name: String,
-    native_sidecars: bool,
+    native_sidecars: AtomicBool,
     trust_domain: String,
+    /// The domain that the authority was started for.
+    certified: OnceLock<String>,
     texts: Mutex<Texts>,
     injection: ArcSwap<Injection>,
 }
@@ -41,8 +48,9 @@ impl Settings {
         Arc::new(Self {
             mesh_name: options.mesh_config_map(),
             injector_name: options.injector_config_map(),
-            native_sidecars: options.native_sidecars,
+            native_sidecars: AtomicBool::new(options.native_sidecars),
             trust_domain: options.trust_domain.clone(),
+            certified: OnceLock::new(),
             texts: Mutex::default(),
             injection: ArcSwap::from_pointee(Err("the injection settings have not been read yet".to_owned())),
         })
@@ -70,7 +78,32 @@ impl Settings {
         for warning in &loaded.warnings {
             tracing::warn!(config_map = self.mesh_name, %warning, "mesh configuration");
         }
-        Ok(loaded.config)
+        let mut mesh = loaded.config;
+        if let Some(certified) = self.certified.get().filter(|certified| **certified != mesh.trust_domain) {
+            let asked = &mesh.trust_domain;
+            tracing::warn!(
+                config_map = self.mesh_name,
+                certified,
+                asked,
+                "restart istiod to change the trust domain"
+            );
+            mesh.trust_domain.clone_from(certified);
+        }
+        Ok(mesh)
+    }
+
+    /// From now on the trust domain stays: certificates are signed for it.
+    pub fn certify(&self, trust_domain: &str) {
+        let _ = self.certified.set(trust_domain.to_owned());
+    }
+
+    /// Below version 1.29 the API server does not take init containers that keep running, or only if asked to.
+    fn suit_cluster(&self, version: &Info) {
+        let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
+        let (Some(major), Some(minor)) = (number(&version.major), number(&version.minor)) else { return };
+        if (major, minor) < NATIVE_SIDECARS_SINCE && self.native_sidecars.swap(false, Ordering::Relaxed) {
+            tracing::info!(major, minor, "the cluster has no native sidecars: the proxy becomes a container");
+        }
     }
 
     /// Takes a ConfigMap of the control plane's namespace; tells the mesh configuration if that is what changed.
@@ -86,6 +119,9 @@ impl Settings {
                     return None;
                 }
             };
+            for gap in meltemi_config::unsupported::mesh(&mesh) {
+                tracing::warn!(config_map = name, %gap, "mesh configuration");
+            }
             self.texts.lock().mesh = Some(text);
             self.rebuild();
             Some(mesh)
@@ -104,7 +140,7 @@ impl Settings {
         let texts = self.texts.lock();
         match Injector::from_config_maps(&texts.injector, texts.mesh.as_deref()) {
             Ok(mut injector) => {
-                injector.native_sidecars = self.native_sidecars;
+                injector.native_sidecars = self.native_sidecars.load(Ordering::Relaxed);
                 let mesh = self.parse_mesh(texts.mesh.as_deref().unwrap_or_default());
                 if let Ok(mesh) = mesh {
                     injector.mesh.trust_domain = mesh.trust_domain;
@@ -128,6 +164,12 @@ impl Settings {
 
 /// Reads both ConfigMaps once, so that istiod starts with what is there.
 pub async fn load(client: &kube::Client, namespace: &str, settings: &Settings) -> Result<(), kube::Error> {
+    match client.apiserver_version().await {
+        Ok(version) => settings.suit_cluster(&version),
+        // It tells strangers nothing; its age then is not known.
+        Err(kube::Error::Api(error)) => tracing::debug!(%error, "the API server does not tell its version"),
+        Err(error) => return Err(error),
+    }
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let mut found = false;
     for name in [&settings.mesh_name, &settings.injector_name] {
@@ -166,5 +208,42 @@ pub async fn watch_settings(
             Some(Err(error)) => tracing::warn!(%error, "watch of ConfigMaps failed, trying again"),
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mesh_map(mesh: &str) -> ConfigMap {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("istio".to_owned());
+        map.data = Some(BTreeMap::from([("mesh".to_owned(), mesh.to_owned())]));
+        map
+    }
+
+    #[test]
+    fn the_trust_domain_of_the_start_stays() {
+        let settings = Settings::new(&Options::default());
+        assert_eq!(settings.take(&mesh_map("trustDomain: one")).unwrap().trust_domain, "one");
+        settings.certify("one");
+        let changed = settings.take(&mesh_map("trustDomain: two\naccessLogFile: /x")).unwrap();
+        assert_eq!((changed.trust_domain.as_str(), changed.access_log_file.as_str()), ("one", "/x"));
+        assert_eq!(settings.injector().unwrap().mesh.trust_domain, "one");
+    }
+
+    #[test]
+    fn old_clusters_get_no_native_sidecars() {
+        let native = |major: &str, minor: &str| {
+            let settings = Settings::new(&Options::default());
+            let version = Info { major: major.to_owned(), minor: minor.to_owned(), ..Info::default() };
+            settings.suit_cluster(&version);
+            settings.use_defaults();
+            settings.injector().unwrap().native_sidecars
+        };
+        assert_eq!(
+            [native("1", "28+"), native("1", "29"), native("1", "34+"), native("", "")],
+            [false, true, true, true]
+        );
     }
 }

@@ -1,7 +1,7 @@
 use meltemi_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use meltemi_proto::envoy::service::discovery::v3::DiscoveryRequest;
 use meltemi_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use meltemi_proto::type_url::{CLUSTER, ENDPOINT, LISTENER, ROUTE};
+use meltemi_proto::type_url::{CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET};
 use prost::Message;
 use serde_json::json;
 
@@ -126,4 +126,42 @@ async fn a_wrong_token_and_a_foreign_namespace_are_refused() {
     assert_eq!(status.code(), tonic::Code::PermissionDenied);
     assert!(status.message().contains("kube-system"), "{status}");
     assert!(mesh.hub.connections.list().is_empty());
+}
+
+const EDGE: &str = r#"
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: g, namespace: edge}, spec: {selector: {app: gw}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: cert}}]}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: cert, namespace: edge}, data: {tls.crt: YQ==, tls.key: Yg==}}
+"#;
+
+/// The secrets that a gateway gets, with that token or none.
+async fn keys(mesh: &Mesh, token: Option<&str>) -> Result<usize, tonic::Status> {
+    let mut client =
+        AggregatedDiscoveryServiceClient::connect(format!("http://{}", mesh.plain)).await.unwrap();
+    let mut node = node("edge", "gw", "");
+    node.id = node.id.replace("sidecar", "router");
+    let asked = vec!["kubernetes://cert".to_owned()];
+    let first = DiscoveryRequest {
+        node: Some(node),
+        type_url: SECRET.to_owned(),
+        resource_names: asked,
+        ..Default::default()
+    };
+    let open = tokio_stream::StreamExt::chain(tokio_stream::iter([first]), tokio_stream::pending());
+    let mut request = tonic::Request::new(open);
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let mut answers = client.stream_aggregated_resources(request).await?.into_inner();
+    Ok(soon(answers.message()).await?.expect("an answer").resources.len())
+}
+
+#[tokio::test]
+async fn keys_are_for_gateways_that_may_read_secrets_and_prove_it() {
+    let mesh = Mesh::start(EDGE).await;
+    assert_eq!(keys(&mesh, Some("edge/gateway")).await.unwrap(), 1);
+    assert_eq!(keys(&mesh, Some("edge/default")).await.unwrap(), 0, "an account without that right");
+    assert_eq!(keys(&mesh, None).await.unwrap(), 0, "nobody");
+    let unknown = keys(&mesh, Some("edge/nobody-knows")).await.expect_err("it must not lose the keys it has");
+    assert_eq!(unknown.code(), tonic::Code::Unavailable);
 }

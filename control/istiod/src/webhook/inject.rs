@@ -41,7 +41,7 @@ impl Webhooks {
                 self.metrics.injections_done.inc();
                 tracing::info!(pod = pod_name(&request.object), namespace = context.namespace, "injected");
                 let patch = serde_json::to_vec(&injected.patch).unwrap_or_default();
-                Verdict { patch: Some(patch), ..Verdict::default() }
+                Verdict { patch: Some(patch), warnings: injected.warnings, ..Verdict::default() }
             }
             Ok(Outcome::Skipped(reason)) => {
                 self.metrics.injections_skipped.inc();

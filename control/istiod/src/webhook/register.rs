@@ -11,6 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::options::Options;
 
@@ -57,7 +58,12 @@ impl Registrar {
                 event = events.next() => event,
             };
             match event {
-                Some(Ok(object)) if self.is_ours(&object) => self.patch(&api, kind, &object).await,
+                Some(Ok(object)) if self.is_ours(&object) => {
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = self.settle(&api, kind, object) => {}
+                    }
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => tracing::warn!(kind, %error, "watch failed, trying again"),
                 None => return,
@@ -73,19 +79,37 @@ impl Registrar {
         self.names.iter().any(|ours| ours == name) || revision == Some(self.revision.as_str())
     }
 
-    async fn patch(&self, api: &Api<DynamicObject>, kind: &str, object: &DynamicObject) {
+    /// Patches until it is done: nobody else would tell us that the object is still as it was.
+    async fn settle(&self, api: &Api<DynamicObject>, kind: &str, mut object: DynamicObject) {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let mut backoff = Backoff::default();
+        while !self.patch(api, kind, &object).await && backoff.pause().await {
+            match api.get_opt(&name).await {
+                Ok(Some(found)) => object = found,
+                Ok(None) => return,
+                Err(error) => tracing::warn!(kind, name, %error, "cannot read the webhook configuration"),
+            }
+        }
+    }
+
+    /// True when there is nothing left to do.
+    async fn patch(&self, api: &Api<DynamicObject>, kind: &str, object: &DynamicObject) -> bool {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let operations = self.operations(object, kind == "ValidatingWebhookConfiguration");
         if operations.is_empty() {
-            return;
+            return true;
         }
         self.metrics.webhook_patches.inc();
-        let Ok(patch) = serde_json::from_value(Value::Array(operations)) else { return };
+        let Ok(patch) = serde_json::from_value(Value::Array(operations)) else { return true };
         match api.patch(name, &PatchParams::default(), &Patch::<()>::Json(patch)).await {
-            Ok(_) => tracing::info!(kind, name, "updated the webhook configuration"),
+            Ok(_) => {
+                tracing::info!(kind, name, "updated the webhook configuration");
+                true
+            }
             Err(error) => {
                 self.metrics.webhook_patch_failures.inc();
                 tracing::warn!(kind, name, %error, "cannot update the webhook configuration");
+                false
             }
         }
     }

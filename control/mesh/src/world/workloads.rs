@@ -46,7 +46,8 @@ impl World {
         let both: Vec<&Arc<Workload>> = before.iter().chain(&after).collect();
         self.mark_services_of(&both);
         let view = |w: &Arc<Workload>| {
-            (w.labels.clone(), w.ports.clone(), w.service_account.clone(), w.addresses.clone())
+            let place = (w.node.clone(), w.locality.clone());
+            (w.labels.clone(), w.ports.clone(), w.service_account.clone(), w.addresses.clone(), place)
         };
         if before.as_ref().map(view) == after.as_ref().map(view) {
             // Readiness and the like reach other proxies through endpoints only.
@@ -88,6 +89,13 @@ impl World {
         self.now.nodes.set(name.to_owned(), after);
         // Rare: a node's topology labels are set before pods run there.
         self.dirty.extend(self.declared.keys().cloned());
+        for pod in self.now.pods.iter().filter(|pod| pod.node == name) {
+            self.changes.push(Touched::Workload {
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                addresses: pod.addresses.iter().cloned().collect(),
+            });
+        }
     }
 
     pub(super) fn set_namespace(&mut self, name: &str, object: Option<&Namespace>) {

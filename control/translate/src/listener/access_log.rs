@@ -1,6 +1,5 @@
 //! Access logs, from MeshConfig and Telemetry.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meltemi_config::Object;
@@ -8,6 +7,7 @@ use meltemi_config::istio::Telemetry;
 use meltemi_config::istio::telemetry::{AccessLogging, WorkloadMode};
 use meltemi_config::mesh_config::extension_provider::EnvoyFileAccessLog;
 use meltemi_config::mesh_config::{AccessLogEncoding, MeshConfig};
+use meltemi_mesh::labels::Labels;
 use meltemi_mesh::{ProxyView, Snapshot, labels};
 use meltemi_proto::any;
 use meltemi_proto::envoy::config::accesslog::v3::{
@@ -141,12 +141,15 @@ fn concerns(logging: &AccessLogging, inbound: bool) -> bool {
     }
 }
 
+/// Is a Telemetry with that selector meant?
+type Fits<'a> = &'a dyn Fn(Option<&Labels>) -> bool;
+
 /// The Telemetries about a proxy's access logs, the widest first: the mesh's, its namespace's, the workload's. Of several
 /// in one place the oldest counts.
 fn telemetries<'a>(snapshot: &'a Snapshot, view: &ProxyView) -> Vec<&'a Object<Telemetry>> {
     let own = view.identity.namespace.as_str();
     let root = snapshot.settings.root_namespace();
-    let oldest = |namespace: &str, fits: &dyn Fn(Option<&BTreeMap<String, String>>) -> bool| {
+    let oldest = |namespace: &str, fits: Fits<'_>| {
         let all = snapshot.telemetries.of(namespace).map(Arc::as_ref);
         let all = all.filter(|t: &&Object<Telemetry>| {
             // What names targets is for gateways and services that we have not; it is not for the whole namespace.
@@ -156,10 +159,8 @@ fn telemetries<'a>(snapshot: &'a Snapshot, view: &ProxyView) -> Vec<&'a Object<T
         });
         all.min_by_key(|t| (t.meta.creation_timestamp.clone(), t.meta.name.clone()))
     };
-    let whole = |selector: Option<&BTreeMap<String, String>>| selector.is_none();
-    let selected = |selector: Option<&BTreeMap<String, String>>| {
-        selector.is_some_and(|s| labels::contains(&view.labels, s))
-    };
+    let whole = |selector: Option<&Labels>| selector.is_none();
+    let selected = |selector: Option<&Labels>| selector.is_some_and(|s| labels::contains(&view.labels, s));
     let of_namespace = if own == root { None } else { oldest(own, &whole) };
     oldest(root, &whole).into_iter().chain(of_namespace).chain(oldest(own, &selected)).collect()
 }

@@ -46,9 +46,12 @@ fn or_any<T>(values: Vec<T>) -> Vec<Option<T>> {
     if values.is_empty() { vec![None] } else { values.into_iter().map(Some).collect() }
 }
 
-/// What chains that are alike in everything else have claimed: server name, network and length of its prefix.
+/// What chains that are alike in everything else have claimed.
 #[derive(Default)]
-struct Claims(BTreeSet<(Option<String>, Option<(String, u32)>)>);
+struct Claims(BTreeSet<(Option<String>, Option<Range>)>);
+
+/// A network and the length of its prefix.
+type Range = (String, u32);
 
 impl Claims {
     fn claim(&mut self, names: &[Option<String>], ranges: &[Option<CidrRange>]) -> Free {

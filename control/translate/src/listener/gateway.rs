@@ -17,12 +17,20 @@ use crate::{destination, tls, wire};
 
 /// All listeners of a gateway.
 pub(super) fn listeners(snapshot: &Snapshot, view: &ProxyView) -> Vec<Listener> {
-    served(view).into_iter().filter_map(|(port, servers)| listener(snapshot, view, port, &servers)).collect()
+    served(view)
+        .into_iter()
+        .filter_map(|(place, servers)| listener(snapshot, view, place, &servers))
+        .collect()
 }
 
-fn listener(snapshot: &Snapshot, view: &ProxyView, port: u16, servers: &[Served<'_>]) -> Option<Listener> {
+fn listener(
+    snapshot: &Snapshot,
+    view: &ProxyView,
+    (port, bind): (u16, &str),
+    servers: &[Served<'_>],
+) -> Option<Listener> {
     let first = servers.first()?;
-    let bind = if first.server.bind.is_empty() { super::wildcard(view) } else { &first.server.bind };
+    let bind = if bind.is_empty() { super::wildcard(view) } else { bind };
     let mut listener = super::base(format!("{bind}_{port}"), bind, port, TrafficDirection::Outbound);
     if first.handling == Handling::Http {
         let filters = http(snapshot, view, first);

@@ -1,6 +1,7 @@
 //! The HTTP connection manager and its filters, in Istio's order.
 
 use meltemi_config::mesh_config::NormalizationType;
+use meltemi_config::mesh_config::proxy_config::Topology;
 use meltemi_mesh::{ProxyView, Snapshot};
 use meltemi_proto::any;
 use meltemi_proto::envoy::config::listener::v3::Filter;
@@ -62,14 +63,12 @@ pub fn manager(
         ..Default::default()
     };
     normalize_paths(&mut config, snapshot.settings.mesh.path_normalization.normalization);
-    client_certificates(&mut config, side);
+    let topology = if side == Side::Gateway { topology(snapshot, view) } else { None };
+    client_certificates(&mut config, side, topology.as_ref());
     if side != Side::Outbound {
         config.server_name = "istio-envoy".to_owned();
     }
-    if side == Side::Gateway {
-        let topology = snapshot.settings.mesh.default_config.gateway_topology.as_ref();
-        config.xff_num_trusted_hops = topology.map_or(0, |t| t.num_trusted_proxies);
-    }
+    config.xff_num_trusted_hops = topology.map_or(0, |t| t.num_trusted_proxies);
     super::filter("envoy.filters.network.http_connection_manager", any::pack(&config))
 }
 
@@ -92,12 +91,28 @@ fn normalize_paths(config: &mut v3::HttpConnectionManager, kind: NormalizationTy
     }
 }
 
+/// What stands in front of a gateway: as its own configuration says, else the mesh's.
+fn topology(snapshot: &Snapshot, view: &ProxyView) -> Option<Topology> {
+    let own = view.identity.metadata.proxy_config.as_ref().and_then(|config| config.get("gatewayTopology"));
+    let own = own.and_then(|topology| serde_json::from_value(topology.clone()).ok());
+    own.or_else(|| snapshot.settings.mesh.default_config.gateway_topology.clone())
+}
+
 /// What the upstream learns of the client's certificate.
-fn client_certificates(config: &mut v3::HttpConnectionManager, side: Side) {
+fn client_certificates(config: &mut v3::HttpConnectionManager, side: Side, topology: Option<&Topology>) {
+    use meltemi_config::mesh_config::proxy_config::ForwardClientCertDetails as Asked;
     let (mode, cert) = match side {
         Side::Outbound => return,
         Side::Inbound => (ForwardClientCertDetails::AppendForward, false),
         Side::Gateway => (ForwardClientCertDetails::SanitizeSet, true),
+    };
+    let mode = match topology.map(|t| t.forward_client_cert_details).unwrap_or_default() {
+        Asked::Undefined => mode,
+        Asked::Sanitize => ForwardClientCertDetails::Sanitize,
+        Asked::ForwardOnly => ForwardClientCertDetails::ForwardOnly,
+        Asked::AppendForward => ForwardClientCertDetails::AppendForward,
+        Asked::SanitizeSet => ForwardClientCertDetails::SanitizeSet,
+        Asked::AlwaysForwardOnly => ForwardClientCertDetails::AlwaysForwardOnly,
     };
     config.forward_client_cert_details = mode as i32;
     config.set_current_client_cert_details = Some(SetCurrentClientCertDetails {

@@ -118,6 +118,7 @@ impl Drafts<'_> {
         let conditional = self.conditional(service, port, blocks);
         let cluster = names::outbound(port.number, "", &service.key.hostname);
         let to_service = || tcp::filters(self.snapshot, self.view, Side::Outbound, &cluster);
+        let routed = || self.unconditional(service, port).unwrap_or_else(to_service);
         // On the wildcard address only the server's name or the address dialled tells services apart.
         let by_name = wildcard && port.protocol.is_tls();
         let own = match (by_name, blocks.is_empty()) {
@@ -128,14 +129,10 @@ impl Drafts<'_> {
                     prefix_ranges: blocks.to_vec(),
                     ..Default::default()
                 }),
-                ..chain(&cluster, to_service())
+                ..chain(&cluster, if by_name { to_service() } else { routed() })
             }),
         };
-        let rest = if own.is_none() {
-            self.unconditional(service, port).or_else(|| Some(to_service()))
-        } else {
-            None
-        };
+        let rest = own.is_none().then(routed);
         let sniffed = port.protocol == Protocol::Auto;
         let route = match wildcard {
             true => port.number.to_string(),

@@ -73,7 +73,7 @@ fn is_regex(text: &str) -> bool {
 pub fn is_catch_all(matches: &RouteMatch) -> bool {
     let whole = match &matches.path_specifier {
         Some(PathSpecifier::Prefix(prefix)) => prefix == "/",
-        Some(PathSpecifier::SafeRegex(regex)) => regex.regex == "*" || regex.regex == ".*",
+        Some(PathSpecifier::SafeRegex(regex)) => regex.regex == ".*",
         _ => false,
     };
     whole && matches.headers.is_empty() && matches.query_parameters.is_empty()
@@ -82,6 +82,8 @@ pub fn is_catch_all(matches: &RouteMatch) -> bool {
 fn path(uri: Option<&StringMatch>) -> PathSpecifier {
     match uri {
         None | Some(StringMatch::Any) => PathSpecifier::Prefix("/".to_owned()),
+        Some(StringMatch::Prefix(prefix)) if prefix.is_empty() => PathSpecifier::Prefix("/".to_owned()),
+        Some(StringMatch::Regex(regex)) if regex == "*" => PathSpecifier::Prefix("/".to_owned()),
         Some(StringMatch::Exact(path)) => PathSpecifier::Path(path.clone()),
         Some(StringMatch::Prefix(prefix)) => PathSpecifier::Prefix(prefix.clone()),
         Some(StringMatch::Regex(regex)) => PathSpecifier::SafeRegex(wire::safe_regex(regex)),
@@ -97,7 +99,7 @@ fn header(name: &str, value: &StringMatch, invert_match: bool) -> HeaderMatcher 
         name: name.to_owned(),
         invert_match,
         // A header that is not there is not equal to anything.
-        treat_missing_header_as_empty: invert_match && !matches!(value, StringMatch::Any),
+        treat_missing_header_as_empty: invert_match && matcher(value).is_some(),
         header_match_specifier: Some(specifier),
     }
 }
