@@ -1,8 +1,9 @@
 //! The verbs of kubectl, by an old and a current release: the two speak to the server in different ways (OpenAPI v2 or v3,
 //! SPDY or WebSocket, discovery group by group or at once).
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::cluster::{Cluster, eventually, shared, succeeded};
 
@@ -219,6 +220,15 @@ fn what_is_not_there_is_refused_by_name() {
             let text = user.fails(1, line);
             assert!(text.contains(sentence), "kubectl {line} ({:?}): {text}", user.release);
         }
+        let scaler = "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: web}, spec: {maxReplicas: 3, \
+            scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}";
+        user.file("scaler.yaml", scaler);
+        let stored = user.run("apply -f scaler.yaml");
+        let warning = String::from_utf8_lossy(&stored.stderr).into_owned();
+        assert!(
+            stored.status.success() && warning.contains("has no effect in the local cluster"),
+            "{warning}"
+        );
         assert_eq!(user.ok("auth can-i create deployments.apps").trim(), "yes");
         assert!(user.ok("auth can-i --list").contains("selfsubjectaccessreviews.authorization.k8s.io"));
     });
@@ -375,5 +385,42 @@ fn selections_events_and_the_rest() {
             user.ok("wait --for=jsonpath={.status.succeeded}=1 job/greet --timeout=60s");
             assert_eq!(user.ok("create token robot").split('.').count(), 3, "a JWT");
         }
+    });
+}
+
+/// A program that is ended with its test.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn proxied_and_attached() {
+    both("proxy", |user| {
+        let mut proxy =
+            user.command("proxy --port=0").stdout(Stdio::piped()).spawn().map(Child).expect("kubectl proxy");
+        let mut line = String::new();
+        let stdout = proxy.0.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("the address");
+        let address = line.trim().rsplit(' ').next().unwrap_or_default();
+        let answer = crate::http::get(&format!("http://{address}/api/v1/namespaces/{}", user.namespace));
+        assert!(answer.status == 200 && answer.body.contains(&user.namespace), "{line}");
+
+        let script = "while :; do echo still here; sleep 0.2; done";
+        let pod = user
+            .command("run talk --image=curlimages/curl --restart=Never --command")
+            .args(["--", "sh", "-c", script])
+            .output();
+        succeeded("kubectl run", pod.expect("kubectl"));
+        user.ok("wait --for=condition=Ready pod/talk --timeout=60s");
+        let attach = user.command("attach talk").stdout(Stdio::piped()).spawn();
+        let mut attach = attach.map(Child).expect("kubectl attach");
+        let stdout = BufReader::new(attach.0.stdout.take().expect("a pipe"));
+        assert!(stdout.lines().map_while(Result::ok).any(|line| line == "still here"));
+        user.ok("delete pod talk --grace-period=1");
     });
 }

@@ -36,6 +36,8 @@ pub enum Step {
     Complete,
     /// Too many failures.
     Fail,
+    /// It has taken too long.
+    Expire,
 }
 
 /// Decides from the spec's numbers and the count.
@@ -69,8 +71,10 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
     let pods = workload::pods_of(client, job.as_ref(), &selector).await?;
     let count = count(&pods);
     let suspended = spec.suspend == Some(true);
+    let left = time_left(&job, spec, Timestamp::now());
     let step =
         decide(spec.completions, spec.parallelism.unwrap_or(1), spec.backoff_limit.unwrap_or(6), count);
+    let step = if left == Some(0) && step != Step::Complete { Step::Expire } else { step };
     let condition = match step {
         Step::Create(_) | Step::Wait if suspended => None,
         Step::Create(more) => {
@@ -80,6 +84,10 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
             None
         }
         Step::Wait => None,
+        Step::Expire => {
+            give_up(client, &job, &pods).await?;
+            Some(("Failed", "DeadlineExceeded", "Job was active longer than specified deadline"))
+        }
         Step::Complete => {
             Some(("Complete", "CompletionsReached", "Reached expected number of succeeded pods"))
         }
@@ -89,7 +97,15 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
         }
     };
     report(client, &job, &pods, count, condition).await?;
-    Ok(Action::await_change())
+    let again = left.filter(|left| *left > 0 && !suspended);
+    Ok(again.map_or_else(Action::await_change, |left| Action::requeue(Duration::from_secs(left))))
+}
+
+/// For how many seconds more a Job with a deadline may be active; 0 when that is over.
+fn time_left(job: &Job, spec: &JobSpec, now: Timestamp) -> Option<u64> {
+    let deadline = spec.active_deadline_seconds?;
+    let start = job.status.as_ref()?.start_time.as_ref()?.0;
+    Some(u64::try_from(deadline - (now.as_second() - start.as_second())).unwrap_or(0))
 }
 
 fn ended(job: &Job) -> Option<Timestamp> {
@@ -182,6 +198,22 @@ async fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jobs_have_deadlines() {
+        let job = |deadline: Option<i64>| -> Job {
+            serde_json::from_value(json!({"spec": {"activeDeadlineSeconds": deadline, "template": {}},
+                "status": {"startTime": "2026-01-01T00:00:00Z"}}))
+            .unwrap()
+        };
+        let left = |deadline, now: &str| {
+            let job = job(deadline);
+            time_left(&job, job.spec.as_ref().unwrap(), now.parse().unwrap())
+        };
+        assert_eq!(left(None, "2026-01-01T00:00:10Z"), None);
+        assert_eq!(left(Some(30), "2026-01-01T00:00:10Z"), Some(20));
+        assert_eq!(left(Some(30), "2026-01-01T00:01:00Z"), Some(0));
+    }
 
     #[test]
     fn jobs_run_to_their_end() {

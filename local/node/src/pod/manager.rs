@@ -122,6 +122,20 @@ impl Manager {
         }
     }
 
+    /// The pod's own status says what it waits for; that goes with its being bound.
+    fn say_unschedulable(&self, namespace: &str, name: &str, message: String) {
+        let api: Api<Pod> = Api::namespaced(self.node.client.clone(), namespace);
+        let now = k8s_openapi::jiff::Timestamp::now();
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": message, "lastTransitionTime": now});
+        let patch = json!({"status": {"conditions": [condition]}});
+        let name = name.to_owned();
+        tokio::spawn(async move {
+            // A pod that went in the meantime needs no status.
+            let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        });
+    }
+
     /// Binds a pod to the only node there is, if the pod does not exclude it.
     fn schedule(&mut self, pod: &Pod) {
         let meta = &pod.metadata;
@@ -138,6 +152,7 @@ impl Manager {
             if known.is_none() {
                 let text = format!("0/1 nodes are available: {reason}.");
                 self.scheduler.post(pod, None, "FailedScheduling", &text);
+                self.say_unschedulable(&namespace, &name, text);
             }
             return;
         }

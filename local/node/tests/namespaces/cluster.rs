@@ -215,6 +215,12 @@ async fn jobs_run_to_their_end(user: &User) {
     .await;
     user.until::<Job>("job", |j| j["status"]["succeeded"] == 2 && j["status"]["completionTime"].is_string())
         .await;
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [shell("c", "sleep 1000")]}});
+    user.create::<Job>(
+        json!({"metadata": {"name": "endless"}, "spec": {"activeDeadlineSeconds": 1, "template": template}}),
+    )
+    .await;
+    user.until::<Job>("endless", |j| j["status"]["conditions"][0]["reason"] == "DeadlineExceeded").await;
 }
 
 async fn cron_jobs_start_jobs_when_due(user: &User) {
@@ -297,6 +303,11 @@ async fn a_cordoned_node_takes_no_pods(user: &User) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let says = |p: &Value| {
+        let conditions = p["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|c| c["type"] == "PodScheduled" && c["reason"] == "Unschedulable")
+    };
+    user.until::<Pod>("late", says).await;
     nodes.patch(&name, &PatchParams::default(), &cordon(false)).await.unwrap();
     user.until::<Pod>("late", |p| p["status"]["phase"] == "Succeeded").await;
 }
