@@ -253,10 +253,18 @@ async fn life(delta: bool) {
         assert!(metrics.contains(name), "{name} not in\n{metrics}");
     }
 
+    // The preStop hook: clients are told early, nothing ends.
+    let hook = HttpRequest::post("/drain").header("host", "x").body(Bytes::new()).unwrap();
+    assert_eq!(send(&status, hook, Duration::from_secs(10), 1 << 20).await.unwrap().status, 200);
+    while proxy.running.calls.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((ask("/healthz/ready").await.status.as_u16(), agent.is_finished()), (200, false));
+
     // The end.
     stop.request();
     agent.await.unwrap().unwrap();
-    assert_eq!(*proxy.running.calls.lock().unwrap(), ["drain", "shutdown"]);
+    assert_eq!(*proxy.running.calls.lock().unwrap(), ["drain", "drain", "shutdown"]);
 }
 
 #[tokio::test]

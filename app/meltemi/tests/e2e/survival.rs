@@ -184,6 +184,10 @@ fn faults_cost_no_more_than_what_was_in_flight() {
     ] {
         losses.under_load(what, CLIENTS, || kill_in_pod(&cluster, pod, process));
     }
+    losses.under_load("the preStop hook of details, nothing stops", 0, || {
+        let hook = "pilot-agent request --debug-port=15020 POST drain";
+        kubectl(&cluster, &format!("exec deploy/details-v1 -c istio-proxy -- {hook}"));
+    });
     outage(&mut losses);
     losses.judge();
 }
