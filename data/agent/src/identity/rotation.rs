@@ -61,8 +61,8 @@ pub struct Rotation {
 
 /// How often the time left is looked at.
 const TICK: Duration = Duration::from_secs(10);
-/// Less of the life left than this, with renewal failing, is no longer ready.
-const CRITICAL: f64 = 0.25;
+/// Between two attempts at most: after an outage of the authority everybody is renewed soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// How long after now a certificate is renewed: at half of its life, give or take a tenth of it, so that a
 /// thousand pods started together do not ask together. `random` is between 0 and 1.
@@ -72,10 +72,14 @@ pub fn renewal_wait(not_before: SystemTime, not_after: SystemTime, now: SystemTi
     due.duration_since(now).unwrap_or_default()
 }
 
+fn time_left(workload: &Workload) -> Duration {
+    workload.not_after.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
 impl Rotation {
     /// Runs until `shutdown`.
     pub async fn run(self, shutdown: Shutdown) {
-        let backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(30) };
+        let backoff = Backoff { base: Duration::from_millis(200), max: LONGEST_WAIT };
         let mut failures = 0;
         self.recall();
         loop {
@@ -96,7 +100,8 @@ impl Rotation {
                 Err(error) => {
                     let wait = backoff.delay(failures, fastrand::f64());
                     failures += 1;
-                    warn!(%error, retry_in = ?wait, "no workload certificate");
+                    let valid_for = self.left().unwrap_or_default();
+                    warn!(%error, retry_in = ?wait, ?valid_for, "no new workload certificate");
                     self.judge(Some(&error.to_string()));
                     wait
                 }
@@ -139,21 +144,25 @@ impl Rotation {
         }
     }
 
-    /// Is the certificate good enough to be ready?
+    /// Is the certificate good enough to be ready? It is until its end: to leave service earlier would make an outage of
+    /// the control plane one of the application.
     fn judge(&self, failure: Option<&str>) {
         let current = self.current.borrow();
         let Some(workload) = current.as_ref() else {
             return self.condition.not_ready(failure.unwrap_or("no certificate yet"));
         };
-        let left = workload.not_after.duration_since(SystemTime::now()).unwrap_or_default();
-        let life = workload.not_after.duration_since(workload.not_before).unwrap_or_default();
+        let left = time_left(workload);
         self.expiry.set(left.as_secs_f64());
-        match failure {
-            Some(reason) if left < life.mul_f64(CRITICAL) => {
-                self.condition.not_ready(format!("the certificate ends in {}s and {reason}", left.as_secs()));
-            }
-            _ => self.condition.ready(),
+        if left.is_zero() {
+            let reason = failure.unwrap_or("it was not renewed");
+            return self.condition.not_ready(format!("the certificate has expired: {reason}"));
         }
+        self.condition.ready();
+    }
+
+    /// How long the certificate in force is still valid.
+    fn left(&self) -> Option<Duration> {
+        self.current.borrow().as_ref().map(time_left)
     }
 
     async fn renew(&self) -> Result<Workload, Failure> {

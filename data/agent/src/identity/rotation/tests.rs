@@ -104,3 +104,17 @@ async fn a_restart_without_the_authority_goes_on_with_the_last_certificate() {
     readiness.wait().await;
     workload.wait_for(|now| *now != first).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_certificate_serves_until_its_end() {
+    let (rotation, _, readiness) = rotation(ca(0, None));
+    let workload = rotation.renew().await.unwrap();
+    let now = SystemTime::now();
+    for (left, ready) in [(HOUR, true), (Duration::from_secs(60), true), (Duration::ZERO, false)] {
+        let (not_before, not_after) = (now - 24 * HOUR, now + left);
+        rotation.current.send_replace(Some(Workload { not_before, not_after, ..workload.clone() }));
+        rotation.judge(Some("the authority is away"));
+        assert_eq!(readiness.is_ready(), ready, "{left:?}");
+    }
+    assert!(readiness.missing().join("").contains("expired: the authority is away"));
+}
