@@ -1,12 +1,15 @@
 //! What users lose when something ends, in good order or not: nothing, but what was in the hands of a process that was killed.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -227,42 +230,36 @@ fn outage(losses: &mut Losses<'_>) {
     println!("in sync {:.1} s after istiod was ready", since.elapsed().as_secs_f64());
 }
 
-/// So many clients write at a time, each so many objects.
-const WRITERS: usize = 8;
-const WRITES: usize = 400;
+/// So many clients write at a time.
+const WRITERS: usize = 16;
 
-/// Feeds ConfigMaps to `kubectl create`; the names it says are created.
-fn create(kubeconfig: &str, writer: usize, acknowledged: &AtomicUsize) -> Vec<String> {
-    let program = std::env::var("MELTEMI_KUBECTL").unwrap_or_else(|_| "kubectl".into());
-    let mut child = Command::new(program)
-        .args(["--kubeconfig", kubeconfig, "create", "--validate=false", "-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("kubectl");
-    let mut input = child.stdin.take().expect("a pipe");
-    let feeder = std::thread::spawn(move || {
-        for number in 0..WRITES {
-            let name = format!("kept-{writer}-{number}");
-            let text = format!(
-                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ v: {name} }}\n"
-            );
-            if input.write_all(text.as_bytes()).is_err() {
-                return;
+/// Creates ConfigMaps until the API server is gone; the names that it acknowledged.
+fn create(kubeconfig: &Path, acknowledged: &AtomicUsize) -> BTreeSet<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+        let client = kube::Client::try_from(config.expect("a configuration")).expect("a client");
+        let api: Api<ConfigMap> = Api::namespaced(client, "default");
+        let writer = |number: usize| {
+            let api = api.clone();
+            async move {
+                let mut names = Vec::new();
+                for count in 0.. {
+                    let name = format!("kept-{number}-{count}");
+                    let object = serde_json::json!({"metadata": {"name": name}, "data": {"v": name}});
+                    let object = serde_json::from_value(object).expect("a ConfigMap");
+                    if api.create(&PostParams::default(), &object).await.is_err() {
+                        break;
+                    }
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                    names.push(name);
+                }
+                names
             }
-        }
-    });
-    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-    let names = lines.filter_map(|line| {
-        let name = line.strip_prefix("configmap/")?.strip_suffix(" created")?.to_owned();
-        acknowledged.fetch_add(1, Ordering::Relaxed);
-        Some(name)
-    });
-    let names = names.collect();
-    let _ = child.wait();
-    let _ = feeder.join();
-    names
+        };
+        futures_util::future::join_all((0..WRITERS).map(writer)).await.into_iter().flatten().collect()
+    })
 }
 
 #[test]
@@ -279,20 +276,18 @@ fn what_was_acknowledged_survives_a_kill_of_the_daemon() {
     let outer = run(&["status", "-o", "json"])["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
     let acknowledged = AtomicUsize::new(0);
     let names: BTreeSet<String> = std::thread::scope(|scope| {
-        let count = &acknowledged;
-        let writer = |number| scope.spawn(move || create(kubeconfig, number, count));
-        let writers: Vec<_> = (0..WRITERS).map(writer).collect();
+        let writers = scope.spawn(|| create(Path::new(kubeconfig), &acknowledged));
         let reached = |wanted: usize| {
             eventually("writes", || match acknowledged.load(Ordering::Relaxed) {
                 count if count >= wanted => Ok((count, Instant::now())),
                 count => Err(count.to_string()),
             })
         };
-        let (first, last) = (reached(100), reached(700));
+        let (first, last) = (reached(100), reached(900));
         let seconds = last.1.duration_since(first.1).as_secs_f64();
         println!("{:.0} acknowledged writes a second", (last.0 - first.0) as f64 / seconds);
         kill_below(outer.expect("a pid"), "__daemon", "");
-        writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect()
+        writers.join().expect("the writers")
     });
     eventually("the end", || {
         let output = meltemi().args(["status", "--data-dir", path]).output().expect("meltemi");
