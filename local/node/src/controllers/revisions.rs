@@ -63,6 +63,19 @@ where
     Ok(())
 }
 
+/// The template of an earlier revision; `None` when it is no longer known.
+pub async fn template<K>(client: &Client, owner: &K, hash: &str) -> Result<Option<PodTemplateSpec>, Fault>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let api: Api<ControllerRevision> =
+        Api::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
+    let found = api.get_opt(&format!("{}-{hash}", owner.name_any())).await?;
+    let mut data = found.and_then(|revision| revision.data).map(|data| data.0).unwrap_or_default();
+    let template = data.pointer_mut("/spec/template").map(Value::take);
+    Ok(template.and_then(|template| serde_json::from_value(template).ok()))
+}
+
 type Annotations = std::collections::BTreeMap<String, String>;
 
 fn annotations<K: Resource>(owner: &K) -> Annotations {

@@ -77,38 +77,71 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
     let hash = workload::template_hash(&spec.template, 0);
     revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
     let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
-    let members: BTreeMap<i32, Member> = pods.iter().filter_map(|pod| member(&set, pod, &hash)).collect();
+    let held = Held::of(&set, spec, &hash);
+    let members: BTreeMap<i32, Member> =
+        pods.iter().filter_map(|pod| member(&set, pod, (&hash, &held))).collect();
     let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
     let on_delete =
         spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete");
     match decide(spec.replicas.unwrap_or(1), parallel, on_delete, &members) {
         Step::Keep => {}
         Step::Create(ordinals) => {
-            let made = ordinals.into_iter().map(|ordinal| pod(&set, spec, ordinal, &hash)).collect();
-            workload::create(client, &namespace, made).await?;
+            let below = ordinals.iter().any(|ordinal| *ordinal < held.partition);
+            let old = if below && held.hash != hash {
+                revisions::template(client, set.as_ref(), &held.hash).await?
+            } else {
+                None
+            };
+            let made = ordinals.into_iter().map(|ordinal| match &old {
+                Some(old) if ordinal < held.partition => pod(&set, spec, (old, &held.hash), ordinal),
+                _ => pod(&set, spec, (&spec.template, &hash), ordinal),
+            });
+            workload::create(client, &namespace, made.collect()).await?;
         }
         Step::Delete(ordinal) => {
             workload::delete(client, &namespace, &[format!("{}-{ordinal}", set.name_any())]).await?;
         }
     }
-    report(client, &set, &pods, &hash).await?;
+    report(client, &set, &pods, (&hash, &held)).await?;
     Ok(Action::await_change())
 }
 
-fn member(set: &StatefulSet, pod: &Pod, hash: &str) -> Option<(i32, Member)> {
+/// What a partition holds back: pods below it keep the revision that was the last to be rolled out whole.
+struct Held {
+    partition: i32,
+    hash: String,
+}
+
+impl Held {
+    fn of(set: &StatefulSet, spec: &StatefulSetSpec, newest: &str) -> Self {
+        let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+        let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
+        let current = set.status.as_ref().and_then(|status| status.current_revision.as_deref());
+        let hash = current.and_then(|name| name.strip_prefix(&format!("{}-", set.name_any())));
+        Self { partition, hash: hash.unwrap_or(newest).to_owned() }
+    }
+}
+
+fn member(set: &StatefulSet, pod: &Pod, (hash, held): (&str, &Held)) -> Option<(i32, Member)> {
     let ordinal = pod.name_any().strip_prefix(&format!("{}-", set.name_any()))?.parse().ok()?;
     let ended = matches!(workload::phase(pod), "Succeeded" | "Failed");
+    let of = |hash: &str| pod.labels().get(revisions::HASH).is_some_and(|own| own == hash);
     let member = Member {
-        current: pod.labels().get(revisions::HASH).map(String::as_str) == Some(hash) && !ended,
+        current: (of(hash) || ordinal < held.partition && of(&held.hash)) && !ended,
         ready: workload::is_ready(pod),
         leaving: pod.metadata.deletion_timestamp.is_some(),
     };
     Some((ordinal, member))
 }
 
-fn pod(set: &StatefulSet, spec: &StatefulSetSpec, ordinal: i32, hash: &str) -> Pod {
+fn pod(
+    set: &StatefulSet,
+    spec: &StatefulSetSpec,
+    (template, hash): (&PodTemplateSpec, &str),
+    ordinal: i32,
+) -> Pod {
     let name = format!("{}-{ordinal}", set.name_any());
-    let mut template: PodTemplateSpec = spec.template.clone();
+    let mut template = template.clone();
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(revisions::HASH.into(), hash.into());
     labels.insert(POD_NAME.into(), name.clone());
@@ -122,25 +155,35 @@ fn pod(set: &StatefulSet, spec: &StatefulSetSpec, ordinal: i32, hash: &str) -> P
     pod
 }
 
-async fn report(client: &Client, set: &StatefulSet, pods: &[Pod], hash: &str) -> Result<(), Fault> {
+async fn report(
+    client: &Client,
+    set: &StatefulSet,
+    pods: &[Pod],
+    (hash, held): (&str, &Held),
+) -> Result<(), Fault> {
     let active: Vec<&Pod> = pods.iter().filter(|pod| workload::is_active(pod)).collect();
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let ready = number(active.iter().filter(|pod| workload::is_ready(pod)).count());
-    let current = number(
-        active
-            .iter()
-            .filter(|pod| pod.labels().get(revisions::HASH).map(String::as_str) == Some(hash))
-            .count(),
-    );
-    let revision = format!("{}-{hash}", set.name_any());
+    let at = |hash: &str| {
+        number(
+            active
+                .iter()
+                .filter(|pod| pod.labels().get(revisions::HASH).is_some_and(|own| own == hash))
+                .count(),
+        )
+    };
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let whole = at(hash) == wanted && ready == wanted && number(active.len()) == wanted;
+    let current = if whole { hash } else { &held.hash };
+    let revision = |hash: &str| Some(format!("{}-{hash}", set.name_any()));
     let status = StatefulSetStatus {
         replicas: number(active.len()),
         ready_replicas: Some(ready),
         available_replicas: Some(ready),
-        current_replicas: Some(current),
-        updated_replicas: Some(current),
-        current_revision: Some(revision.clone()),
-        update_revision: Some(revision),
+        current_replicas: Some(at(current)),
+        updated_replicas: Some(at(hash)),
+        current_revision: revision(current),
+        update_revision: revision(hash),
         observed_generation: set.metadata.generation,
         ..StatefulSetStatus::default()
     };

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, Service};
 use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
@@ -112,6 +112,7 @@ pub(crate) async fn a_cluster_does_what_users_expect(world: World) {
     jobs_run_to_their_end(&user).await;
     cron_jobs_start_jobs_when_due(&user).await;
     sets_remember_their_templates(&user).await;
+    a_partition_holds_pods_back(&user).await;
     a_cordoned_node_takes_no_pods(&user).await;
     deployments_serve_and_roll_over(&user, &world, &cluster).await;
     cluster.shutdown(Duration::from_secs(5)).await;
@@ -279,6 +280,42 @@ async fn sets_remember_their_templates(user: &User) {
     let first = found[0].metadata.name.as_deref().unwrap();
     user.until::<ControllerRevision>(first, |r| r["revision"] == 3).await;
     api.delete("set", &DeleteParams::default()).await.unwrap();
+}
+
+async fn a_partition_holds_pods_back(user: &User) {
+    let labels = json!({"app": "parts"});
+    let set = |answer: &str, partition: i32| {
+        json!({"metadata": {"name": "parts"}, "spec": {"replicas": 2, "serviceName": "parts",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}},
+            "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels, "annotations": {"say": answer}},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [shell("c", "sleep 1000")]}}}})
+    };
+    user.create::<StatefulSet>(set("one", 0)).await;
+    let whole = |s: &Value| {
+        s["status"]["readyReplicas"] == 2 && s["status"]["currentRevision"] == s["status"]["updateRevision"]
+    };
+    user.until::<StatefulSet>("parts", whole).await;
+    let api = user.api::<StatefulSet>();
+    api.patch("parts", &PatchParams::default(), &Patch::Strategic(set("two", 1))).await.unwrap();
+    let says = |answer: &'static str| {
+        move |p: &Value| {
+            p["metadata"]["annotations"]["say"] == answer
+                && p["status"]["phase"] == "Running"
+                && p["metadata"]["deletionTimestamp"].is_null()
+        }
+    };
+    user.until::<Pod>("parts-1", says("two")).await;
+    // One that is below the partition comes back as it was.
+    let before = user.api::<Pod>().get("parts-0").await.unwrap().metadata.uid;
+    user.api::<Pod>().delete("parts-0", &DeleteParams::default()).await.unwrap();
+    let other =
+        |p: &Value| p["metadata"]["uid"].as_str() != before.as_deref() && p["status"]["phase"] == "Running";
+    let again = user.until::<Pod>("parts-0", other).await;
+    assert_eq!(again["metadata"]["annotations"]["say"], "one");
+    api.patch("parts", &PatchParams::default(), &Patch::Strategic(set("two", 0))).await.unwrap();
+    user.until::<Pod>("parts-0", says("two")).await;
+    user.until::<StatefulSet>("parts", whole).await;
+    api.delete("parts", &DeleteParams::default()).await.unwrap();
 }
 
 async fn a_cordoned_node_takes_no_pods(user: &User) {
