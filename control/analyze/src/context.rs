@@ -53,15 +53,7 @@ pub(crate) fn info(code: &'static str, path: Path, message: impl Into<String>) -
     Diagnostic { severity: Severity::Info, ..Diagnostic::warning(path, message).code(code) }
 }
 
-/// Namespaces of the cluster itself.
+/// Namespaces of the cluster itself, and of the mesh.
 pub(crate) fn is_system(namespace: &str) -> bool {
-    matches!(
-        namespace,
-        "kube-system"
-            | "kube-public"
-            | "kube-node-lease"
-            | "istio-system"
-            | "istio-operator"
-            | "local-path-storage"
-    )
+    meltemi_config::namespace::is_system(namespace) || matches!(namespace, "istio-system" | "istio-operator")
 }

@@ -15,6 +15,7 @@ pub mod istio;
 pub mod k8s;
 pub mod kind;
 pub mod mesh_config;
+pub mod namespace;
 pub mod object;
 pub mod parse;
 pub mod path;

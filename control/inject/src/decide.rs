@@ -10,9 +10,6 @@ use crate::config::{LabelSelector, Policy};
 use crate::inject::{Context, Injector};
 use crate::pod::{PROXY_CONTAINER, PodRef, name};
 
-/// Namespaces of the cluster's own machinery: a proxy there could keep the cluster from starting.
-const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
-
 /// The answer for one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -82,7 +79,8 @@ impl Injector {
         if pod.spec("hostNetwork").and_then(Value::as_bool) == Some(true) {
             return Some(Reason::HostNetwork);
         }
-        if SYSTEM_NAMESPACES.contains(&context.namespace.as_str()) {
+        // A proxy there could keep the cluster from starting.
+        if meltemi_config::namespace::is_system(&context.namespace) {
             return Some(Reason::SystemNamespace(context.namespace.clone()));
         }
         if already_injected(pod) {

@@ -112,9 +112,10 @@ impl Workload {
     fn of_owner(pod: PodRef<'_>, api_version: &str, kind: &str, name: &str) -> Self {
         let hash = pod.label("pod-template-hash").unwrap_or_default();
         match kind {
-            "ReplicaSet" if !hash.is_empty() && name.ends_with(hash) => {
-                Self::new("apps/v1", "Deployment", name.trim_end_matches(hash).trim_end_matches('-'))
-            }
+            "ReplicaSet" if !hash.is_empty() => match name.strip_suffix(&format!("-{hash}")) {
+                Some(deployment) => Self::new("apps/v1", "Deployment", deployment),
+                None => Self::new(api_version, kind, name),
+            },
             "Job" => match name.rsplit_once('-') {
                 // A CronJob names its Jobs after the scheduled minute.
                 Some((cron, minute)) if minute.len() >= 8 && minute.bytes().all(|b| b.is_ascii_digit()) => {

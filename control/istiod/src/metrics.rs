@@ -137,7 +137,7 @@ impl Metrics {
         family.get_or_create(&vec![("type", name.to_owned()), ("event", event.to_owned())]).inc();
     }
 
-    /// The text of a scrape.
+    /// Sets what only a clock tells; call it before a scrape.
     pub fn refresh(&self) {
         self.uptime.set(self.started.elapsed().as_secs_f64());
     }

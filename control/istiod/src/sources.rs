@@ -37,7 +37,7 @@ pub fn kinds() -> impl Iterator<Item = Kind> {
 /// What sources tell the hub.
 #[derive(Debug)]
 pub enum Event {
-    /// Something changed. The reason is for metrics.
+    /// Something changed.
     Change(Change),
     /// A stored object cannot be used, or only in part.
     Problem(Problem),

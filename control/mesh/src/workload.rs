@@ -31,11 +31,11 @@ impl Locality {
     pub fn of_node(node: &Node) -> Locality {
         let empty = Labels::new();
         let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
-        let get = |keys: [&str; 2]| keys.iter().find_map(|key| labels.get(*key)).cloned().unwrap_or_default();
+        let get = |keys: &[&str]| keys.iter().find_map(|key| labels.get(*key)).cloned().unwrap_or_default();
         Locality {
-            region: get(["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"]),
-            zone: get(["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"]),
-            sub_zone: get(["topology.istio.io/subzone", "topology.istio.io/subzone"]),
+            region: get(&["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"]),
+            zone: get(&["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"]),
+            sub_zone: get(&["topology.istio.io/subzone"]),
         }
     }
 }
@@ -148,12 +148,10 @@ fn owner_name(pod: &Pod, pod_name: &str) -> String {
     let Some(owner) = owners.into_iter().find(|o| o.controller == Some(true)) else { return pod_name.into() };
     let hash = pod.metadata.labels.as_ref().and_then(|l| l.get("pod-template-hash"));
     match (owner.kind.as_str(), hash) {
+        // Without the hash it is a ReplicaSet of somebody's own.
         ("ReplicaSet", Some(hash)) => {
             let suffix = format!("-{hash}");
             owner.name.strip_suffix(&suffix).unwrap_or(&owner.name).to_owned()
-        }
-        ("ReplicaSet", None) => {
-            owner.name.rsplit_once('-').map_or(owner.name.as_str(), |(name, _)| name).to_owned()
         }
         ("Job", _) => cron_job_name(&owner.name).unwrap_or(&owner.name).to_owned(),
         _ => owner.name.clone(),

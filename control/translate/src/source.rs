@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use meltemi_config::istio::virtual_service::{L4MatchAttributes, TlsMatchAttributes};
 use meltemi_mesh::virtual_service::MESH_GATEWAY;
 use meltemi_mesh::{ProxyView, labels};
 
@@ -43,4 +44,26 @@ fn about_client(view: &ProxyView, parts: &Parts<'_>, port: u16) -> bool {
     (parts.port == 0 || parts.port == u32::from(port))
         && labels::contains(&view.labels, parts.source_labels)
         && (parts.source_namespace.is_empty() || parts.source_namespace == view.identity.namespace)
+}
+
+impl Condition for TlsMatchAttributes {
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            port: self.port,
+            source_labels: &self.source_labels,
+            source_namespace: &self.source_namespace,
+            gateways: &self.gateways,
+        }
+    }
+}
+
+impl Condition for L4MatchAttributes {
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            port: self.port,
+            source_labels: &self.source_labels,
+            source_namespace: &self.source_namespace,
+            gateways: &self.gateways,
+        }
+    }
 }

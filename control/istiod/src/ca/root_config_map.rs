@@ -35,7 +35,7 @@ impl RootConfigMaps {
 
     /// Makes sure that `namespace` has it. What fails is tried again, unless the namespace is going away.
     pub async fn ensure(&self, namespace: &str) {
-        if is_system(namespace) {
+        if meltemi_config::namespace::is_system(namespace) {
             return;
         }
         let mut backoff = Backoff::default();
@@ -113,9 +113,4 @@ impl RootConfigMaps {
             }
         }
     }
-}
-
-/// Namespaces without workloads of users.
-fn is_system(namespace: &str) -> bool {
-    matches!(namespace, "kube-system" | "kube-public" | "kube-node-lease" | "local-path-storage")
 }

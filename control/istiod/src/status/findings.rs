@@ -1,7 +1,12 @@
 //! What there is to say about objects.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use meltemi_config::istio::Telemetry;
 use meltemi_config::{AnyObject, Diagnostic, Kind, unsupported};
-use meltemi_mesh::{Snapshot, host, status};
+use meltemi_mesh::service::{Origin, Service};
+use meltemi_mesh::{Resolution, Snapshot, host, status};
 
 use crate::objects::Key;
 use crate::sources::Problem;
@@ -43,6 +48,12 @@ pub fn of_objects(objects: &[AnyObject], snapshot: &Snapshot) -> Vec<(Key, Vec<F
         if let AnyObject::DestinationRule(rule) = object {
             findings.extend(missing_host(&rule.meta.namespace, &rule.spec.host, snapshot));
         }
+        if let AnyObject::Telemetry(telemetry) = object {
+            findings.extend(missing_providers(&telemetry.spec, snapshot));
+        }
+        if let AnyObject::WorkloadEntry(entry) = object {
+            findings.extend(unusable_address(&entry.meta.namespace, &entry.meta.name, snapshot));
+        }
         let key = (object.kind(), object.namespace().to_owned(), object.name().to_owned());
         (!findings.is_empty()).then_some((key, findings))
     };
@@ -69,6 +80,42 @@ fn missing_host(namespace: &str, host: &str, snapshot: &Snapshot) -> Option<Find
         code: "IST0101",
         reason: "HostNotFound",
         message: format!("no service has the host {name}; the rule applies to nothing. Create the Service or ServiceEntry, or correct the host"),
+        error: true,
+    })
+}
+
+/// Providers that a Telemetry sends access logs to and that MeshConfig has not, or not as a file.
+fn missing_providers(telemetry: &Telemetry, snapshot: &Snapshot) -> Vec<Finding> {
+    let known = &snapshot.settings.mesh.extension_providers;
+    let writes = |name: &str| known.iter().any(|p| p.name == name && p.envoy_file_access_log.is_some());
+    let named = telemetry.access_logging.iter().flat_map(|logging| &logging.providers);
+    let missing = named.filter(|provider| !writes(&provider.name)).map(|provider| Finding {
+        code: unsupported::CODE,
+        reason: "ProviderNotFound",
+        message: format!("MeshConfig has no extension provider {:?} that writes access logs to a file; nothing is logged there. Add it to `extensionProviders` with `envoyFileAccessLog`, or name another", provider.name),
+        error: false,
+    });
+    missing.collect()
+}
+
+/// A host name of a workload that is behind a service of fixed addresses: no proxy would resolve it.
+fn unusable_address(namespace: &str, name: &str, snapshot: &Snapshot) -> Option<Finding> {
+    let workload = snapshot.workload_entries.get(namespace, name)?;
+    let usable = |address: &String| address.starts_with("unix://") || address.parse::<IpAddr>().is_ok();
+    let address = workload.addresses.iter().find(|address| !usable(address))?;
+    let fixed = |service: &&Arc<Service>| {
+        service.origin == Origin::ServiceEntry
+            && service.resolution == Resolution::Endpoints
+            && service.selects(&workload.labels)
+    };
+    let service = snapshot.services.of(namespace).find(fixed)?;
+    Some(Finding {
+        code: unsupported::CODE,
+        reason: "AddressNotResolved",
+        message: format!(
+            "{address:?} is a host name, but the ServiceEntry of {} has resolution STATIC; it gets no requests. Write an IP address, or use resolution DNS",
+            service.key.hostname
+        ),
         error: true,
     })
 }

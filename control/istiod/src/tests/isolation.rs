@@ -97,3 +97,24 @@ async fn rules_for_hosts_that_nobody_has_are_findings() {
         "{messages:?}"
     );
 }
+
+#[tokio::test]
+async fn what_cannot_be_logged_to_or_resolved_is_a_finding() {
+    let entry = json!({"apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
+        "metadata": {"name": "vm", "namespace": "default"},
+        "spec": {"address": "vm.example.com", "labels": {"app": "vm"}}});
+    let service = json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": {"name": "vm", "namespace": "default"},
+        "spec": {"hosts": ["vm.internal"], "location": "MESH_INTERNAL", "resolution": "STATIC",
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "workloadSelector": {"labels": {"app": "vm"}}}});
+    let mesh = Mesh::start(&format!("{entry}\n---\n{service}")).await;
+    let snapshot = soon(mesh.hub.first()).await.unwrap().snapshot;
+    let telemetry = json!({"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry",
+        "metadata": {"name": "logs", "namespace": "default"},
+        "spec": {"accessLogging": [{"providers": [{"name": "envoy"}, {"name": "elsewhere"}]}]}});
+    let objects = [entry, telemetry].map(|object| meltemi_config::parse(&object).unwrap());
+    let found = status::of_objects(&objects, &snapshot);
+    let reasons: Vec<Vec<&str>> =
+        found.iter().map(|(_, findings)| findings.iter().map(|f| f.reason).collect()).collect();
+    assert_eq!(reasons, [["AddressNotResolved"], ["ProviderNotFound"]]);
+}

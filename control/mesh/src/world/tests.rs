@@ -26,7 +26,7 @@ pub(crate) fn world(text: &str) -> World {
 const WEB: &str = r#"
 {apiVersion: v1, kind: Service, metadata: {name: web, namespace: a}, spec: {clusterIP: 10.0.0.1, selector: {app: web}, ports: [{port: 80, name: http}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: p1, namespace: a, labels: {app: web, security.istio.io/tlsMode: istio}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-5d9c, uid: u, controller: true}]}, spec: {serviceAccountName: web, nodeName: n, containers: [{name: c, image: c}]}, status: {phase: Running, podIP: 10.1.0.1}}
+{apiVersion: v1, kind: Pod, metadata: {name: p1, namespace: a, labels: {app: web, pod-template-hash: 5d9c, security.istio.io/tlsMode: istio}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-5d9c, uid: u, controller: true}]}, spec: {serviceAccountName: web, nodeName: n, containers: [{name: c, image: c}]}, status: {phase: Running, podIP: 10.1.0.1}}
 ---
 {apiVersion: v1, kind: Node, metadata: {name: n, labels: {topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: z}}}
 ---

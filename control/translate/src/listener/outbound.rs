@@ -13,7 +13,7 @@ use meltemi_proto::ports;
 use super::distinct::distinct;
 use super::http::{Routes, Side, manager};
 use super::{PLAIN_HTTP, access_log, chain, inspectors, looks_like, tcp};
-use crate::source::{self, Condition};
+use crate::source;
 use crate::{destination, names, wire};
 
 /// All outbound listeners.
@@ -285,26 +285,4 @@ fn subnets(written: &[String], blocks: &[CidrRange]) -> FilterChainMatch {
 /// A name for a chain's match; `*` means any name, which is no condition.
 fn server_names(host: &str) -> Vec<String> {
     if host == "*" { Vec::new() } else { vec![host.to_owned()] }
-}
-
-impl Condition for meltemi_config::istio::virtual_service::TlsMatchAttributes {
-    fn parts(&self) -> source::Parts<'_> {
-        source::Parts {
-            port: self.port,
-            source_labels: &self.source_labels,
-            source_namespace: &self.source_namespace,
-            gateways: &self.gateways,
-        }
-    }
-}
-
-impl Condition for meltemi_config::istio::virtual_service::L4MatchAttributes {
-    fn parts(&self) -> source::Parts<'_> {
-        source::Parts {
-            port: self.port,
-            source_labels: &self.source_labels,
-            source_namespace: &self.source_namespace,
-            gateways: &self.gateways,
-        }
-    }
 }
