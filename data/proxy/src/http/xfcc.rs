@@ -1,6 +1,7 @@
 //! `x-forwarded-client-cert`: who the client proved to be, told to the upstream.
 
 use http::header::{HeaderMap, HeaderName};
+use base64::Engine;
 use http::HeaderValue;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager as Proto;
 use meltemi_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as Mode;
@@ -14,6 +15,7 @@ const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForwardClientCert {
     mode: Mode,
+    cert: bool,
     subject: bool,
     uri: bool,
     dns: bool,
@@ -25,6 +27,7 @@ impl ForwardClientCert {
         let set = proto.set_current_client_cert_details.as_ref();
         Self {
             mode: proto.forward_client_cert_details(),
+            cert: set.is_some_and(|s| s.cert),
             subject: set.is_some_and(|s| bool_or(&s.subject, false)),
             uri: set.is_some_and(|s| s.uri),
             dns: set.is_some_and(|s| s.dns),
@@ -67,6 +70,9 @@ impl ForwardClientCert {
         }
         if let Some(peer) = &tls.peer {
             parts.push(format!("Hash={}", peer.sha256));
+            if self.cert {
+                parts.push(format!("Cert=\"{}\"", escaped_pem(&peer.der)));
+            }
             if self.subject {
                 parts.push(format!("Subject=\"{}\"", peer.subject.replace('"', "\\\"")));
             }
@@ -80,6 +86,27 @@ impl ForwardClientCert {
         }
         parts.join(";")
     }
+}
+
+/// A certificate as PEM, with the characters escaped that have a meaning in URLs.
+fn escaped_pem(der: &[u8]) -> String {
+    const COLUMNS: usize = 64;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = String::with_capacity(text.len() * 5 / 4 + 80);
+    pem.push_str("-----BEGIN%20CERTIFICATE-----%0A");
+    for (at, letter) in text.chars().enumerate() {
+        if at > 0 && at % COLUMNS == 0 {
+            pem.push_str("%0A");
+        }
+        match letter {
+            '+' => pem.push_str("%2B"),
+            '/' => pem.push_str("%2F"),
+            '=' => pem.push_str("%3D"),
+            plain => pem.push(plain),
+        }
+    }
+    pem.push_str("%0A-----END%20CERTIFICATE-----%0A");
+    pem
 }
 
 #[cfg(test)]
@@ -109,9 +136,19 @@ mod tests {
         let tls = TlsInfo { peer: Some(Arc::new(peer)), ..TlsInfo::default() };
         for mode in [Mode::SanitizeSet, Mode::AppendForward] {
             let mut headers = HeaderMap::from_iter([(XFCC, HeaderValue::from_static("forged"))]);
-            ForwardClientCert { mode, subject: true, uri: false, dns: false }.apply(&mut headers, Some(&tls));
+            ForwardClientCert { mode, cert: false, subject: true, uri: false, dns: false }
+                .apply(&mut headers, Some(&tls));
             assert_eq!(headers.get(XFCC), None, "{mode:?}");
         }
+    }
+
+    #[test]
+    fn certificates_are_told_as_escaped_pem() {
+        let begin = "-----BEGIN%20CERTIFICATE-----%0A";
+        let end = "%0A-----END%20CERTIFICATE-----%0A";
+        assert_eq!(escaped_pem(&[0xff, 0xef, 0xbe, 0xfb]), format!("{begin}%2F%2B%2B%2B%2Bw%3D%3D{end}"));
+        let two_lines = escaped_pem(&[0; 60]);
+        assert_eq!(two_lines, format!("{begin}{}%0A{}{end}", "A".repeat(64), "A".repeat(16)));
     }
 
     #[test]
@@ -128,7 +165,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::from_iter([(XFCC, HeaderValue::from_static("old"))]);
             let tls = tls.then(mtls);
-            ForwardClientCert { mode, subject: true, uri: true, dns: false }
+            ForwardClientCert { mode, cert: false, subject: true, uri: true, dns: false }
                 .apply(&mut headers, tls.as_ref());
             let value = headers.get(XFCC).map(|v| v.to_str().unwrap().to_owned());
             assert_eq!(value, expected, "{mode:?}");

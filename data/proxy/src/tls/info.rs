@@ -40,6 +40,7 @@ pub fn certificate_info(der: &CertificateDer<'_>) -> Option<CertificateInfo> {
         issuer: cert.issuer().to_string().into(),
         serial: hex(cert.raw_serial()).into(),
         sha256: sha256(der).into(),
+        der: der.as_ref().into(),
         validity: Some((
             time(cert.validity().not_before.timestamp()),
             time(cert.validity().not_after.timestamp()),

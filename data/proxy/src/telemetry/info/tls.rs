@@ -47,4 +47,6 @@ pub struct CertificateInfo {
     pub dns_sans: Vec<Arc<str>>,
     /// Start and end of validity.
     pub validity: Option<(SystemTime, SystemTime)>,
+    /// The certificate itself, DER.
+    pub der: Arc<[u8]>,
 }
