@@ -59,6 +59,7 @@ impl Listeners {
         stats: ListenerManagerStats,
     ) -> Self {
         let active = ActiveListeners::default();
+        stats.workers_started().set(1);
         Self { workers, table, drain_time, entries: BTreeMap::new(), active, stats }
     }
 

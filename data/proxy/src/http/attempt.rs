@@ -135,6 +135,9 @@ impl Plan {
         }
         let error = &failure.error;
         if let Some(h2) = failure.http2() {
+            if h2.is_reset() && h2.is_remote() {
+                self.cluster.stats.upstream_rq_rx_reset().inc();
+            }
             return match h2.reason() {
                 Some(h2::Reason::REFUSED_STREAM) => Failure::UpstreamRefused,
                 _ if failure.is_left_out() => Failure::UpstreamRefused,

@@ -69,6 +69,7 @@ impl Exchange {
                 peer::strip(&mut state.head.headers);
             }
         }
+        self.conn.hcm.stats.rq_total().inc();
         let retry = self.retry_policy(forward);
         let limits = self.limits(forward, &cluster);
         self.rewrite(route, forward, &chosen, &limits);

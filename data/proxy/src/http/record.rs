@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::hcm::Hcm;
 use crate::base::head::RequestHead;
+use crate::telemetry::info::Protocol;
 use crate::telemetry::{Flags, LogContext, RequestInfo};
 
 /// What is known of an exchange.
@@ -53,6 +54,10 @@ impl Record {
     /// Opens the record of a request.
     pub fn open(hcm: Arc<Hcm>, info: RequestInfo, head: RequestHead) -> Rc<Self> {
         hcm.stats.downstream_rq_total().inc();
+        match info.protocol {
+            Some(Protocol::Http2) => hcm.stats.downstream_rq_http2_total().inc(),
+            _ => hcm.stats.downstream_rq_http1_total().inc(),
+        }
         hcm.stats.downstream_rq_active().inc();
         let state =
             RefCell::new(State { info, head, response: None, trailers: None, may_have_arrived: false });

@@ -73,54 +73,29 @@ macro_rules! stat_group {
 }
 
 stat_group! {
-    /// `cluster.<name>.*`: what Envoy documents of a cluster, its connection pools, health checks and outlier detection.
+    /// `cluster.<name>.*`: Envoy's names for what we count of a cluster. What nobody counts is not here: a 0 would be a lie.
     pub struct ClusterStats {
         counters {
             upstream_cx_total, upstream_cx_http1_total, upstream_cx_http2_total, upstream_cx_connect_fail,
             upstream_cx_connect_timeout, upstream_cx_idle_timeout, upstream_cx_max_duration_reached,
-            upstream_cx_connect_attempts_exceeded, upstream_cx_overflow, upstream_cx_destroy, upstream_cx_destroy_local,
-            upstream_cx_destroy_remote, upstream_cx_destroy_with_active_rq, upstream_cx_destroy_local_with_active_rq,
-            upstream_cx_destroy_remote_with_active_rq, upstream_cx_close_notify, upstream_cx_rx_bytes_total,
-            upstream_cx_tx_bytes_total, upstream_cx_pool_overflow, upstream_cx_protocol_error, upstream_cx_max_requests,
-            upstream_cx_none_healthy, upstream_rq_total, upstream_rq_completed, upstream_rq_pending_total,
-            upstream_rq_pending_overflow, upstream_rq_pending_failure_eject, upstream_rq_cancelled,
-            upstream_rq_maintenance_mode, upstream_rq_timeout, upstream_rq_max_duration_reached,
-            upstream_rq_per_try_timeout, upstream_rq_rx_reset, upstream_rq_tx_reset, upstream_rq_retry,
-            upstream_rq_retry_backoff_exponential, upstream_rq_retry_limit_exceeded, upstream_rq_retry_success,
-            upstream_rq_retry_overflow, upstream_rq_1xx, upstream_rq_2xx, upstream_rq_3xx, upstream_rq_4xx,
-            upstream_rq_5xx, bind_errors, original_dst_host_invalid, lb_healthy_panic, lb_subsets_created,
-            lb_subsets_removed, lb_subsets_selected, lb_subsets_fallback, lb_zone_routing_all_directly,
-            lb_zone_routing_sampled, lb_zone_routing_cross_zone, membership_change, update_attempt, update_success,
-            update_failure, update_empty, update_no_rebuild, update_rejected, retry_or_shadow_abandoned,
-            assignment_stale, assignment_timeout_received,
-            health_check_attempt = "health_check.attempt", health_check_success = "health_check.success",
-            health_check_failure = "health_check.failure", health_check_passive_failure = "health_check.passive_failure",
-            health_check_network_failure = "health_check.network_failure",
-            outlier_ejections_enforced_total = "outlier_detection.ejections_enforced_total",
-            outlier_ejections_detected_consecutive_5xx = "outlier_detection.ejections_detected_consecutive_5xx",
-            outlier_ejections_enforced_consecutive_5xx = "outlier_detection.ejections_enforced_consecutive_5xx",
-            outlier_ejections_detected_consecutive_gateway_failure = "outlier_detection.ejections_detected_consecutive_gateway_failure",
-            outlier_ejections_enforced_consecutive_gateway_failure = "outlier_detection.ejections_enforced_consecutive_gateway_failure",
-            outlier_ejections_overflow = "outlier_detection.ejections_overflow",
-            ssl_handshake = "ssl.handshake", ssl_connection_error = "ssl.connection_error",
-            ssl_fail_verify_error = "ssl.fail_verify_error", ssl_fail_verify_san = "ssl.fail_verify_san",
-            upstream_context_secrets_not_ready = "client_ssl_socket_factory.upstream_context_secrets_not_ready",
-            ssl_context_update_by_sds = "client_ssl_socket_factory.ssl_context_update_by_sds",
+            upstream_cx_connect_attempts_exceeded, upstream_cx_overflow, upstream_cx_destroy,
+            upstream_cx_protocol_error, upstream_cx_max_requests, upstream_cx_none_healthy,
+            upstream_rq_total, upstream_rq_completed, upstream_rq_pending_total,
+            upstream_rq_pending_overflow, upstream_rq_timeout, upstream_rq_max_duration_reached,
+            upstream_rq_per_try_timeout, upstream_rq_rx_reset, upstream_rq_retry,
+            upstream_rq_retry_backoff_exponential, upstream_rq_retry_limit_exceeded,
+            upstream_rq_retry_success, upstream_rq_retry_overflow, upstream_rq_1xx, upstream_rq_2xx,
+            upstream_rq_3xx, upstream_rq_4xx, upstream_rq_5xx, membership_change, update_attempt,
+            update_success, update_failure, ssl_handshake = "ssl.handshake",
+            ssl_connection_error = "ssl.connection_error",
         }
         gauges {
-            upstream_cx_active, upstream_rq_active, upstream_rq_pending_active, upstream_cx_rx_bytes_buffered,
-            upstream_cx_tx_bytes_buffered, membership_healthy, membership_degraded, membership_excluded,
-            membership_total, max_host_weight, version, lb_subsets_active,
-            health_check_healthy = "health_check.healthy", health_check_degraded = "health_check.degraded",
-            outlier_ejections_active = "outlier_detection.ejections_active",
-            cx_open = "circuit_breakers.default.cx_open", cx_pool_open = "circuit_breakers.default.cx_pool_open",
-            rq_open = "circuit_breakers.default.rq_open", rq_pending_open = "circuit_breakers.default.rq_pending_open",
-            rq_retry_open = "circuit_breakers.default.rq_retry_open",
-            remaining_cx = "circuit_breakers.default.remaining_cx", remaining_rq = "circuit_breakers.default.remaining_rq",
-            remaining_pending = "circuit_breakers.default.remaining_pending",
-            remaining_retries = "circuit_breakers.default.remaining_retries",
+            upstream_cx_active, upstream_rq_active, upstream_rq_pending_active, membership_healthy,
+            membership_degraded, membership_total, version,
         }
-        histograms { upstream_cx_connect_ms, upstream_cx_length_ms, upstream_rq_time }
+        histograms {
+            upstream_cx_connect_ms, upstream_cx_length_ms, upstream_rq_time,
+        }
     }
 }
 
@@ -128,17 +103,17 @@ stat_group! {
     /// `listener.<address>.*`.
     pub struct ListenerStats {
         counters {
-            downstream_cx_total, downstream_cx_destroy, downstream_cx_overflow, downstream_cx_overload_reject,
-            downstream_global_cx_overflow, downstream_cx_transport_socket_connect_timeout, downstream_pre_cx_timeout,
-            downstream_listener_filter_remote_close, downstream_listener_filter_error, no_filter_chain_match,
-            ssl_handshake = "ssl.handshake", ssl_connection_error = "ssl.connection_error", ssl_no_certificate = "ssl.no_certificate",
-            ssl_fail_verify_no_cert = "ssl.fail_verify_no_cert", ssl_fail_verify_error = "ssl.fail_verify_error",
-            ssl_fail_verify_san = "ssl.fail_verify_san", ssl_session_reused = "ssl.session_reused",
-            downstream_context_secrets_not_ready = "server_ssl_socket_factory.downstream_context_secrets_not_ready",
-            ssl_context_update_by_sds = "server_ssl_socket_factory.ssl_context_update_by_sds",
+            downstream_cx_total, downstream_cx_destroy, downstream_cx_transport_socket_connect_timeout,
+            downstream_pre_cx_timeout, downstream_listener_filter_remote_close,
+            downstream_listener_filter_error, no_filter_chain_match, ssl_handshake = "ssl.handshake",
+            ssl_connection_error = "ssl.connection_error",
         }
-        gauges { downstream_cx_active, downstream_pre_cx_active }
-        histograms { downstream_cx_length_ms, connections_accepted_per_socket_event }
+        gauges {
+            downstream_cx_active,
+        }
+        histograms {
+            downstream_cx_length_ms,
+        }
     }
 }
 
@@ -146,30 +121,25 @@ stat_group! {
     /// `http.<stat_prefix>.*`: an HTTP connection manager.
     pub struct HttpStats {
         counters {
-            downstream_cx_total, downstream_cx_ssl_total, downstream_cx_http1_total, downstream_cx_http2_total,
-            downstream_cx_upgrades_total, downstream_cx_destroy, downstream_cx_destroy_local, downstream_cx_destroy_remote,
-            downstream_cx_destroy_active_rq, downstream_cx_destroy_local_active_rq, downstream_cx_destroy_remote_active_rq,
+            downstream_cx_total, downstream_cx_ssl_total, downstream_cx_http1_total,
+            downstream_cx_http2_total, downstream_cx_upgrades_total, downstream_cx_destroy,
             downstream_cx_rx_bytes_total, downstream_cx_tx_bytes_total, downstream_cx_drain_close,
-            downstream_cx_idle_timeout, downstream_cx_max_duration_reached, downstream_cx_max_requests_reached,
-            downstream_cx_overload_disable_keepalive, downstream_cx_protocol_error, downstream_cx_delayed_close_timeout,
-            downstream_rq_total, downstream_rq_http1_total, downstream_rq_http2_total, downstream_rq_rx_reset,
-            downstream_rq_tx_reset, downstream_rq_non_relative_path, downstream_rq_too_large, downstream_rq_completed,
-            downstream_rq_1xx, downstream_rq_2xx, downstream_rq_3xx, downstream_rq_4xx, downstream_rq_5xx,
-            downstream_rq_failed_path_normalization, downstream_rq_idle_timeout, downstream_rq_max_duration_reached,
-            downstream_rq_timeout, downstream_rq_header_timeout, downstream_rq_overload_close,
-            downstream_rq_redirected_with_normalized_path, downstream_rq_response_before_rq_complete,
-            downstream_rq_ws_on_non_ws_route, downstream_rq_rejected_via_ip_detection,
-            no_route, no_cluster, rq_direct_response, rq_redirect, rq_retry_skipped_request_not_complete,
-            rq_reset_after_downstream_response_started, rq_total, rds_update_success = "rds.update_success",
-            rbac_allowed = "rbac.allowed", rbac_denied = "rbac.denied",
-            tracing_random_sampling = "tracing.random_sampling", tracing_not_traceable = "tracing.not_traceable",
+            downstream_cx_idle_timeout, downstream_cx_max_duration_reached,
+            downstream_cx_max_requests_reached, downstream_cx_protocol_error, downstream_rq_total,
+            downstream_rq_http1_total, downstream_rq_http2_total, downstream_rq_rx_reset,
+            downstream_rq_tx_reset, downstream_rq_completed, downstream_rq_1xx, downstream_rq_2xx,
+            downstream_rq_3xx, downstream_rq_4xx, downstream_rq_5xx,
+            downstream_rq_failed_path_normalization, downstream_rq_idle_timeout, downstream_rq_timeout,
+            downstream_rq_ws_on_non_ws_route, no_route, no_cluster, rq_direct_response, rq_redirect,
+            rq_total,
         }
         gauges {
-            downstream_cx_active, downstream_cx_ssl_active, downstream_cx_http1_active, downstream_cx_http2_active,
-            downstream_cx_upgrades_active, downstream_cx_rx_bytes_buffered, downstream_cx_tx_bytes_buffered,
+            downstream_cx_active, downstream_cx_ssl_active, downstream_cx_upgrades_active,
             downstream_rq_active,
         }
-        histograms { downstream_cx_length_ms, downstream_rq_time }
+        histograms {
+            downstream_cx_length_ms, downstream_rq_time,
+        }
     }
 }
 
@@ -177,12 +147,11 @@ stat_group! {
     /// `tcp.<stat_prefix>.*`: a TCP proxy.
     pub struct TcpStats {
         counters {
-            downstream_cx_total, downstream_cx_no_route, downstream_cx_tx_bytes_total, downstream_cx_rx_bytes_total,
-            downstream_flow_control_paused_reading_total, downstream_flow_control_resumed_reading_total, idle_timeout,
-            max_downstream_connection_duration, upstream_flush_total, on_demand_cluster_attempt,
+            downstream_cx_total, downstream_cx_no_route, downstream_cx_tx_bytes_total,
+            downstream_cx_rx_bytes_total, idle_timeout, max_downstream_connection_duration,
         }
-        gauges { downstream_cx_tx_bytes_buffered, downstream_cx_rx_bytes_buffered, upstream_flush_active }
-        histograms { }
+        gauges {}
+        histograms {}
     }
 }
 
@@ -190,12 +159,14 @@ stat_group! {
     /// `cluster_manager.*`.
     pub struct ClusterManagerStats {
         counters {
-            cluster_added, cluster_modified, cluster_removed, cluster_updated, update_merge_cancelled,
+            cluster_added, cluster_modified, cluster_removed, cluster_updated,
             cds_update_attempt = "cds.update_attempt", cds_update_success = "cds.update_success",
-            cds_update_failure = "cds.update_failure", cds_update_rejected = "cds.update_rejected",
+            cds_update_rejected = "cds.update_rejected",
         }
-        gauges { active_clusters, warming_clusters, cds_version = "cds.version" }
-        histograms { }
+        gauges {
+            active_clusters, warming_clusters,
+        }
+        histograms {}
     }
 }
 
@@ -204,37 +175,38 @@ stat_group! {
     pub struct ListenerManagerStats {
         counters {
             listener_added, listener_modified, listener_removed, listener_stopped, listener_create_success,
-            listener_create_failure, listener_in_place_updated,
-            lds_update_attempt = "lds.update_attempt", lds_update_success = "lds.update_success",
-            lds_update_failure = "lds.update_failure", lds_update_rejected = "lds.update_rejected",
+            listener_create_failure, lds_update_attempt = "lds.update_attempt",
+            lds_update_success = "lds.update_success", lds_update_rejected = "lds.update_rejected",
         }
         gauges {
-            total_listeners_warming, total_listeners_active, total_listeners_draining, total_filter_chains_draining,
-            workers_started, lds_version = "lds.version",
+            total_listeners_warming, total_listeners_active, workers_started,
         }
-        histograms { }
+        histograms {}
     }
 }
 
 stat_group! {
     /// `control_plane.*`.
     pub struct ControlPlaneStats {
-        counters { rate_limit_enforced }
-        gauges { connected_state, pending_requests }
-        histograms { }
+        counters {}
+        gauges {
+            connected_state,
+        }
+        histograms {}
     }
 }
 
 stat_group! {
     /// `server.*`.
     pub struct ServerStats {
-        counters { debug_assertion_failures, static_unknown_fields, dynamic_unknown_fields, wip_protos }
-        gauges {
-            uptime, concurrency, memory_allocated, memory_heap_size, memory_physical_size, live, state, parent_connections,
-            total_connections, version, days_until_first_cert_expiring, hot_restart_epoch, stats_recent_lookups,
-            seconds_until_first_ocsp_response_expiring,
+        counters {
+            debug_assertion_failures,
         }
-        histograms { initialization_time_ms }
+        gauges {
+            uptime, concurrency, memory_allocated, memory_heap_size, memory_physical_size, live, state,
+            parent_connections, version, days_until_first_cert_expiring, hot_restart_epoch,
+        }
+        histograms {}
     }
 }
 

@@ -91,7 +91,11 @@ impl HostPool {
         if by_count {
             self.cluster.stats.upstream_cx_max_requests().inc();
         }
-        by_count || http.max_connection_duration.is_some_and(|max| conn.born.elapsed() >= max)
+        let by_age = http.max_connection_duration.is_some_and(|max| conn.born.elapsed() >= max);
+        if by_age {
+            self.cluster.stats.upstream_cx_max_duration_reached().inc();
+        }
+        by_count || by_age
     }
 
     pub(super) fn sweep_http1(&self, now: Instant, retired: bool) {
