@@ -2,6 +2,7 @@
 
 mod admin_view;
 pub mod bootstrap;
+mod commands;
 mod control;
 
 use std::io;

@@ -12,13 +12,14 @@ use meltemi_proto::type_url;
 use meltemi_xds::Subscription;
 use meltemi_xds::client::ClientOptions;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::admin_view::View;
+use super::commands::obey;
 use super::{Command, Options, StartError, Started};
 use crate::admin;
 use crate::base::address::Address;
@@ -260,56 +261,4 @@ async fn vital_signs(stats: ServerStats, live: tokio::sync::watch::Receiver<bool
         stats.state().set(if is_live { 0 } else { 2 });
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-}
-
-/// Does what the handle and the admin interface ask for, until the end.
-async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, feed: &SharedFeed, drain_time: Duration) {
-    while let Some(command) = commands.recv().await {
-        match command {
-            Command::Quit => return,
-            Command::Announce => {
-                let chains = feed.borrow().listeners().chains(true);
-                chains.iter().for_each(|chain| chain.drain.start());
-            }
-            Command::Drain { inbound_only, graceful: false, done } => {
-                let closed = feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
-                tokio::task::spawn_local(async move {
-                    closed.wait().await;
-                    finish(done);
-                });
-            }
-            Command::Drain { inbound_only, graceful: true, done } => {
-                let feed = feed.clone();
-                tokio::task::spawn_local(async move {
-                    drain(&feed, inbound_only, drain_time).await;
-                    finish(done);
-                });
-            }
-        }
-    }
-}
-
-fn finish(done: Option<oneshot::Sender<()>>) {
-    if let Some(done) = done {
-        let _ = done.send(());
-    }
-}
-
-/// Lets connections finish; new ones are served all the while, because clients learn late that we are leaving.
-async fn drain(feed: &SharedFeed, inbound_only: bool, time: Duration) {
-    const LOOK: Duration = Duration::from_millis(100);
-    info!(inbound_only, ?time, "draining");
-    let end = Instant::now() + time;
-    let chains = feed.borrow().listeners().chains(inbound_only);
-    chains.iter().for_each(|chain| chain.drain.start());
-    let open = || chains.iter().map(|chain| chain.drain.active()).sum::<usize>();
-    while open() > 0 && Instant::now() < end {
-        tokio::time::sleep(LOOK).await;
-    }
-    let closed = feed.borrow_mut().listeners_mut().stop_accepting(inbound_only);
-    closed.wait().await;
-    while open() > 0 && Instant::now() < end {
-        tokio::time::sleep(LOOK).await;
-    }
-    chains.iter().for_each(|chain| chain.drain.close());
 }

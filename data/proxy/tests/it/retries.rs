@@ -225,6 +225,31 @@ async fn on_a_reused_connection(request: Request<Full<Bytes>>, limits: &str, las
     read(sender.send_request(request).await.unwrap()).await.status
 }
 
+#[tokio::test]
+async fn a_host_that_does_not_answer_in_time_is_avoided() {
+    let app = Upstream::echo().await;
+    let silent = raw_server(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    })
+    .await;
+    let both = format!(
+        "{{ name: app, type: STATIC, connect_timeout: 1s, lb_policy: RANDOM, circuit_breakers: {{ thresholds: [ {{ max_retries: 100 }} ] }}, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
+        endpoint(silent),
+        endpoint(app.address)
+    );
+    let route =
+        with_retries("gateway-error").replace("num_retries: 2", "num_retries: 1, per_try_timeout: 2s");
+    let engine = start(&bootstrap_of(&[listener(&route, "")], &[both])).await;
+    let web = engine.listener_address("web").unwrap();
+    // The second attempt never goes where the first one waited in vain.
+    let mut running: tokio::task::JoinSet<_> = (0..16).map(|_| send(web, get("/"))).collect();
+    while let Some(seen) = running.join_next().await {
+        let seen = seen.unwrap();
+        assert_eq!(seen.status, 200, "{}", seen.body);
+    }
+}
+
 /// A server that can go away and come back.
 async fn answering(listener: tokio::net::TcpListener, answers: usize) {
     use tokio::io::AsyncWriteExt;
