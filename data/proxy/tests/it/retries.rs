@@ -234,16 +234,22 @@ async fn a_host_that_does_not_answer_in_time_is_avoided() {
     })
     .await;
     let both = format!(
-        "{{ name: app, type: STATIC, connect_timeout: 1s, lb_policy: RANDOM, circuit_breakers: {{ thresholds: [ {{ max_retries: 100 }} ] }}, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
+        "{{ name: app, type: STATIC, connect_timeout: 1s, lb_policy: RING_HASH, circuit_breakers: {{ thresholds: [ {{ max_retries: 100 }} ] }}, load_assignment: {{ cluster_name: app, endpoints: [ {{ lb_endpoints: [ {}, {} ] }} ] }} }}",
         endpoint(silent),
         endpoint(app.address)
     );
-    let route =
-        with_retries("gateway-error").replace("num_retries: 2", "num_retries: 1, per_try_timeout: 2s");
+    let route = with_retries("gateway-error")
+        .replace("num_retries: 2", "num_retries: 6, per_try_timeout: 1s")
+        .replace(
+            "cluster: app,",
+            "cluster: app, timeout: 30s, hash_policy: [ { header: { header_name: x-key } } ],",
+        );
     let engine = start(&bootstrap_of(&[listener(&route, "")], &[both])).await;
     let web = engine.listener_address("web").unwrap();
-    // The second attempt never goes where the first one waited in vain.
-    let mut running: tokio::task::JoinSet<_> = (0..16).map(|_| send(web, get("/"))).collect();
+    // By its hash alone a request would go where it waited in vain again and again.
+    let keyed =
+        |key: u16| Request::get("/").header("host", "a").header("x-key", key).body(Full::default()).unwrap();
+    let mut running: tokio::task::JoinSet<_> = (0..16).map(|key| send(web, keyed(key))).collect();
     while let Some(seen) = running.join_next().await {
         let seen = seen.unwrap();
         assert_eq!(seen.status, 200, "{}", seen.body);
