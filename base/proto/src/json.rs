@@ -1,12 +1,12 @@
 //! Canonical proto-JSON of every message we know, by descriptors.
 //!
-//! The descriptor pool takes some milliseconds and about 15 MB, so it is built at the first use: a proxy pays
-//! only when somebody asks its admin interface for a dump.
+//! The descriptor pool takes some milliseconds and about 15 MB, so it is built at the first use. Who reads one message and then
+//! no more for a long time, as a proxy does with its bootstrap and its admin interface with a dump, gives it back ([`forget`]).
 
 mod print;
 
 use std::io::Read;
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock};
 
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage};
@@ -54,13 +54,29 @@ pub struct Style {
     pub proto_names: bool,
 }
 
-/// The pool of all descriptors we know.
+/// The pool while it is loaded.
+static POOL: RwLock<Option<DescriptorPool>> = RwLock::new(None);
+
+/// The pool of all descriptors we know; a cheap handle to it.
 ///
 /// # Errors
 /// Only when this program was built with broken descriptors.
-pub fn pool() -> Result<&'static DescriptorPool, JsonError> {
-    static POOL: OnceLock<Result<DescriptorPool, String>> = OnceLock::new();
-    POOL.get_or_init(load).as_ref().map_err(|reason| JsonError::Descriptors(reason.clone()))
+pub fn pool() -> Result<DescriptorPool, JsonError> {
+    if let Some(pool) = &*POOL.read().unwrap_or_else(PoisonError::into_inner) {
+        return Ok(pool.clone());
+    }
+    let mut loaded = POOL.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = &*loaded {
+        return Ok(pool.clone());
+    }
+    let pool = load().map_err(JsonError::Descriptors)?;
+    *loaded = Some(pool.clone());
+    Ok(pool)
+}
+
+/// Gives the memory of the pool back once nobody uses it; it is loaded again when it is needed again.
+pub fn forget() {
+    *POOL.write().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 fn load() -> Result<DescriptorPool, String> {

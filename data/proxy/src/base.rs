@@ -1,4 +1,4 @@
-//! The ground floor: named cells, rejections, addresses, durations, bodies and the drain signal.
+//! The ground floor: named cells, rejections, addresses, durations, bodies, time-outs and the drain signal.
 
 pub mod address;
 pub mod body;
@@ -6,5 +6,6 @@ pub mod drain;
 pub mod duration;
 pub mod executor;
 pub mod head;
+pub mod patience;
 pub mod reject;
 pub mod slot;

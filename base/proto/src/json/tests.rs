@@ -84,3 +84,11 @@ fn descriptors_belong_to_the_locked_envoy_types() {
         "envoy-types changed: run `cargo run -p meltemi-proto --example descriptors`"
     );
 }
+
+#[test]
+fn a_forgotten_pool_is_loaded_again() {
+    let held = super::pool().unwrap();
+    super::forget();
+    assert!(held.get_message_by_name("envoy.config.bootstrap.v3.Bootstrap").is_some());
+    assert!(super::knows("type.googleapis.com/envoy.config.cluster.v3.Cluster"));
+}

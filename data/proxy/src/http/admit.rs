@@ -12,7 +12,7 @@ use http::{Method, Version};
 use super::hcm::{Hcm, StripPort, Trust, Underscores};
 use super::path::Normalized;
 use crate::base::address::Address;
-use crate::base::head::{RequestHead, joined};
+use crate::base::head::{RequestHead, holds_envoy, joined};
 use crate::failure::{BadRequest, Failure};
 use crate::matcher::cidr::canonical;
 use crate::route::table::without_port;
@@ -27,7 +27,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Headers that steer us and that strangers must not send.
-const STEERING: [HeaderName; 12] = [
+static STEERING: [HeaderName; 12] = [
     HeaderName::from_static("x-envoy-retry-on"),
     HeaderName::from_static("x-envoy-retry-grpc-on"),
     HeaderName::from_static("x-envoy-max-retries"),
@@ -162,6 +162,9 @@ fn authority(hcm: &Hcm, connection: &ConnectionInfo, head: &mut RequestHead) {
 
 /// Removes what concerns this connection only.
 pub(super) fn hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
+    if !keep_upgrade && !headers.keys().any(concerns_connection) {
+        return;
+    }
     if let Some(listed) = joined(headers, &CONNECTION).map(std::borrow::Cow::into_owned) {
         for name in listed.split(',').map(str::trim) {
             if keep_upgrade && name.eq_ignore_ascii_case("upgrade") {
@@ -183,6 +186,12 @@ pub(super) fn hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     if headers.get(TE).is_some_and(|te| te.as_bytes() != b"trailers") {
         headers.remove(TE);
     }
+}
+
+/// Most messages have none of these: one look at the names is cheaper than a search for each.
+fn concerns_connection(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te")
 }
 
 /// The client's address, as far as we trust what we are told.
@@ -238,8 +247,10 @@ fn steering(hcm: &Hcm, head: &mut RequestHead, internal: bool, address: Option<I
     }
     head.headers.remove(INTERNAL);
     // Inside the mesh (no edge) a request without x-forwarded-for is neither internal nor from outside; Envoy cleans it alike.
-    for name in &STEERING {
-        head.headers.remove(name);
+    if holds_envoy(&head.headers, &STEERING) {
+        for name in &STEERING {
+            head.headers.remove(name);
+        }
     }
     if hcm.trust.use_remote_address
         && let Some(address) = address

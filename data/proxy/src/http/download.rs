@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::connection::Busy;
 use super::record::{Closer, Record};
 use super::upload::{MessageCounter, Upload};
 use crate::base::body::{Body, BodyError};
+use crate::base::patience::Patience;
 use crate::failure::Failure;
 use crate::telemetry::Flags;
 use crate::upstream::breaker::Permit;
@@ -44,7 +45,7 @@ pub struct Download {
     tail: Option<Tail>,
     record: Rc<Record>,
     idle: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
     grpc: Option<MessageCounter>,
     /// The response has no body on the wire (HEAD, 204, 304), whatever it has here.
     bodiless: bool,
@@ -60,7 +61,7 @@ impl Download {
             let state = record.state.borrow();
             state.head.method == Method::HEAD || matches!(state.info.response_code, Some(204 | 304))
         };
-        Self { inner, tail, record, idle, timer: None, grpc, bodiless, _guards: guards }
+        Self { inner, tail, record, idle, patience: Patience::default(), grpc, bodiless, _guards: guards }
     }
 
     /// The earliest moment at which something has to end the stream.
@@ -74,22 +75,10 @@ impl Download {
         [response, longest, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Whether the stream is out of time; arms the timer otherwise.
+    /// Whether the stream is out of time; is woken when it may be otherwise.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        loop {
-            let Some((at, failure)) = self.deadline() else { return Poll::Pending };
-            if at <= Instant::now() {
-                return Poll::Ready(failure);
-            }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            // A later deadline is looked at when the timer fires; only an earlier one must be set at once.
-            if timer.deadline() > at || timer.is_elapsed() {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        let Some((at, failure)) = self.deadline() else { return Poll::Pending };
+        self.patience.poll(at, cx).map(|()| failure)
     }
 
     fn take_in(&mut self, frame: &Frame<Bytes>) {

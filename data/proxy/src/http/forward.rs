@@ -13,11 +13,11 @@ use super::admit::hop_by_hop;
 use super::attempt::{Answer, Plan};
 use super::download::Tail;
 use super::exchange::Exchange;
-use super::limits::{Limits, MAX_RETRIES, PER_TRY_TIMEOUT, RETRY_ON, RQ_TIMEOUT};
+use super::limits::{ASKS, Limits};
 use super::record::State;
 use super::upgrade::Tunnel;
 use crate::base::body::Body;
-use crate::base::head::NOT_DELIVERED;
+use crate::base::head::{NOT_DELIVERED, holds_envoy};
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::route::action::{ATTEMPT_COUNT, Chosen, Forward};
@@ -113,8 +113,10 @@ impl Exchange {
     /// Changes the head on its way upstream.
     fn rewrite(&self, route: &Route, forward: &Forward, chosen: &Chosen<'_>, limits: &Limits) {
         let mut state = self.record.state.borrow_mut();
-        for name in [RETRY_ON, MAX_RETRIES, RQ_TIMEOUT, PER_TRY_TIMEOUT] {
-            state.head.headers.remove(name);
+        if holds_envoy(&state.head.headers, &ASKS) {
+            for name in &ASKS {
+                state.head.headers.remove(name);
+            }
         }
         let weighted = chosen.weighted.map_or(&[][..], |weighted| &weighted.mutations.request);
         let changes = mutate(&mut state, &[weighted, &route.mutations.request]);

@@ -1,6 +1,9 @@
 //! How long a request may take and how often it is tried: the route's word, then the request's own.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -8,17 +11,20 @@ use tokio::time::Instant;
 
 use super::attempt::{Answer, Plan};
 use super::exchange::Exchange;
+use crate::base::head::holds_envoy;
+use crate::base::patience::Patience;
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::route::action::Forward;
 use crate::route::retry::{RetryOn, RetryPolicy};
 use crate::upstream::Cluster;
 
-pub(super) const RQ_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
-pub(super) const PER_TRY_TIMEOUT: HeaderName =
-    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
-pub(super) const RETRY_ON: HeaderName = HeaderName::from_static("x-envoy-retry-on");
-pub(super) const MAX_RETRIES: HeaderName = HeaderName::from_static("x-envoy-max-retries");
+const RQ_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
+const PER_TRY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
+const RETRY_ON: HeaderName = HeaderName::from_static("x-envoy-retry-on");
+const MAX_RETRIES: HeaderName = HeaderName::from_static("x-envoy-max-retries");
+/// What a request may ask for itself, if it is allowed to.
+pub(super) static ASKS: [HeaderName; 4] = [RETRY_ON, MAX_RETRIES, RQ_TIMEOUT, PER_TRY_TIMEOUT];
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Time-outs of one request.
@@ -35,9 +41,7 @@ impl Exchange {
     /// The retry policy with what the request itself asks for; almost always the route's own.
     pub(super) fn retry_policy<'a>(&self, forward: &'a Forward) -> Cow<'a, RetryPolicy> {
         let state = self.record.state.borrow();
-        let asks =
-            [RETRY_ON, MAX_RETRIES, PER_TRY_TIMEOUT].iter().any(|name| state.head.headers.contains_key(name));
-        if !asks && self.upgrade.is_none() {
+        if !holds_envoy(&state.head.headers, &ASKS) && self.upgrade.is_none() {
             return forward.retry.as_ref().map_or_else(|| Cow::Owned(RetryPolicy::default()), Cow::Borrowed);
         }
         let mut policy = forward.retry.clone().unwrap_or_default();
@@ -92,56 +96,65 @@ impl Exchange {
         limits: &Limits,
         route: &Route,
     ) -> Result<Answer, Failure> {
-        let response_timeout = async {
-            match limits.response {
-                Some(timeout) => tokio::time::sleep_until(self.upload.complete().await + timeout).await,
-                None => std::future::pending().await,
+        let begin = Instant::now();
+        let mut patience = Patience::default();
+        let mut answer = pin!(self.attempts(plan, retry, limits, route));
+        // The end of the request sets the time of the response going.
+        let mut uploaded = pin!(self.upload.complete());
+        let outcome = poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Ok(answer));
             }
-        };
-        let idle = async {
-            match limits.idle {
-                Some(timeout) => self.record.idle(timeout).await,
-                None => std::future::pending().await,
+            if self.upload.ended().is_none() {
+                let _ = uploaded.as_mut().poll(cx);
             }
-        };
-        let longest = async {
-            match limits.max_end {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
+            let Some((at, late)) = self.deadline(limits, begin) else { return Poll::Pending };
+            patience.poll(at, cx).map(|()| Err(late))
+        });
+        outcome.await.unwrap_or_else(|late| Err(self.too_late(late, plan)))
+    }
+
+    /// The next moment at which an unanswered request is given up.
+    fn deadline(&self, limits: &Limits, begin: Instant) -> Option<(Instant, Late)> {
+        let ended = self.upload.ended();
+        let response = limits.response.and_then(|timeout| Some((ended? + timeout, Late::Response)));
+        let longest = limits.max_end.map(|at| (at, Late::Longest));
+        let idle = limits.idle.map(|timeout| (self.record.idle_at(timeout), Late::Idle));
+        let request = self.conn.hcm.timeouts.request.filter(|_| ended.is_none());
+        let request = request.map(|timeout| (begin + timeout, Late::Request));
+        [response, longest, idle, request].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn too_late(&self, late: Late, plan: &Plan) -> Failure {
+        let (cluster, hcm) = (&plan.cluster.stats, &self.conn.hcm.stats);
+        match late {
+            Late::Response => {
+                cluster.upstream_rq_timeout().inc();
+                Failure::ResponseTimeout
             }
-        };
-        let request_timeout = async {
-            match self.conn.hcm.timeouts.request {
-                Some(timeout) if self.upload.ended().is_none() => {
-                    tokio::select! {
-                        _ = self.upload.complete() => std::future::pending().await,
-                        () = tokio::time::sleep(timeout) => {}
-                    }
-                }
-                _ => std::future::pending().await,
+            Late::Longest => {
+                cluster.upstream_rq_max_duration_reached().inc();
+                Failure::MaxStreamDuration
             }
-        };
-        tokio::select! {
-            biased;
-            answer = self.attempts(plan, retry, limits, route) => answer,
-            () = response_timeout => {
-                plan.cluster.stats.upstream_rq_timeout().inc();
-                Err(Failure::ResponseTimeout)
+            Late::Idle => {
+                hcm.downstream_rq_idle_timeout().inc();
+                Failure::StreamIdle { request_complete: self.upload.ended().is_some() }
             }
-            () = longest => {
-                plan.cluster.stats.upstream_rq_max_duration_reached().inc();
-                Err(Failure::MaxStreamDuration)
-            }
-            () = idle => {
-                self.conn.hcm.stats.downstream_rq_idle_timeout().inc();
-                Err(Failure::StreamIdle { request_complete: self.upload.ended().is_some() })
-            }
-            () = request_timeout => {
-                self.conn.hcm.stats.downstream_rq_timeout().inc();
-                Err(Failure::RequestTimeout)
+            Late::Request => {
+                hcm.downstream_rq_timeout().inc();
+                Failure::RequestTimeout
             }
         }
     }
+}
+
+/// Which time-out passed; of those that pass at once the first counts.
+#[derive(Clone, Copy)]
+enum Late {
+    Response,
+    Longest,
+    Idle,
+    Request,
 }
 
 /// A gRPC time-out: up to eight digits and a unit.

@@ -59,9 +59,10 @@ impl Record {
             _ => hcm.stats.downstream_rq_http1_total().inc(),
         }
         hcm.stats.downstream_rq_active().inc();
+        let active = Cell::new(info.start);
         let state =
             RefCell::new(State { info, head, response: None, trailers: None, may_have_arrived: false });
-        Rc::new(Self { hcm, state, active: Cell::new(Instant::now()), done: Cell::new(false) })
+        Rc::new(Self { hcm, state, active, done: Cell::new(false) })
     }
 
     /// Something happened on the stream.
@@ -72,17 +73,6 @@ impl Record {
     /// When the stream will have been idle for that long.
     pub fn idle_at(&self, timeout: Duration) -> Instant {
         self.active.get() + timeout
-    }
-
-    /// Waits until nothing has happened for that long.
-    pub async fn idle(&self, timeout: Duration) {
-        loop {
-            let at = self.idle_at(timeout);
-            if at <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(at).await;
-        }
     }
 
     /// The exchange is over: counts and logs it. Only the first call counts.

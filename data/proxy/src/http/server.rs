@@ -17,12 +17,15 @@ use super::exchange;
 use super::hcm::{Codec, Hcm};
 use crate::base::drain::Drain;
 use crate::base::executor::LocalExec;
+use crate::net::gather::Gather;
 use crate::net::stream::Rewound;
 use crate::telemetry::ConnectionInfo;
 use crate::upstream::pool::Pools;
 
 /// What every HTTP/2 connection begins with.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// hyper's own limit, as Envoy's. It has room for as many on its stack, and clears a table for each message when told any number.
+const USUAL_HEADERS: usize = 100;
 /// How long a client may take to say enough to know its protocol.
 const DETECTION: Duration = Duration::from_secs(60);
 
@@ -85,14 +88,15 @@ where
             async move { Ok::<_, Infallible>(exchange::run(&connection, request).await) }
         })
     };
-    let served = hyper::server::conn::http1::Builder::new()
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(hcm.timeouts.headers)
-        .max_header_size(hcm.limits.head_bytes)
-        .max_headers(hcm.limits.headers)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
-    let mut served = pin!(served);
+        .max_header_size(hcm.limits.head_bytes);
+    if hcm.limits.headers != USUAL_HEADERS {
+        builder.max_headers(hcm.limits.headers);
+    }
+    let mut served = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
     let mut ending = pin!(connection.end());
     let outcome = tokio::select! {
         biased;
@@ -134,7 +138,7 @@ where
     if let Some((interval, timeout)) = limits.keepalive {
         builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
     }
-    let served = builder.serve_connection(TokioIo::new(io), service);
+    let served = builder.serve_connection(TokioIo::new(Gather::new(io)), service);
     let mut served = pin!(served);
     let mut ending = pin!(connection.end());
     let outcome = tokio::select! {

@@ -44,9 +44,10 @@ impl Upload {
     /// Takes over the body of a request; up to `limit` bytes are kept.
     pub fn new(body: Incoming, record: &Rc<Record>, limit: usize, grpc: bool) -> Rc<Self> {
         let empty = body.is_end_stream();
-        let now = Instant::now();
+        // Without a body the request ends where it begins.
+        let start = record.state.borrow().info.start;
         if empty {
-            record.state.borrow_mut().info.timings.request_end = Some(now);
+            record.state.borrow_mut().info.timings.request_end = Some(start);
         }
         Rc::new(Self {
             size: if empty { SizeHint::with_exact(0) } else { body.size_hint() },
@@ -55,7 +56,7 @@ impl Upload {
             limit,
             kept: RefCell::default(),
             trailers: RefCell::default(),
-            ended: Cell::new(empty.then_some(now)),
+            ended: Cell::new(empty.then_some(start)),
             failed: Cell::new(false),
             end: Notify::new(),
             keep: Cell::new(false),

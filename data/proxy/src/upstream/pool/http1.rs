@@ -12,6 +12,8 @@ use super::lease::{Lease, Sender};
 use crate::base::body::Body;
 use crate::upstream::connect::{ConnInfo, ConnectError, Connected};
 
+/// hyper's own limit of headers, as Envoy's.
+const USUAL_HEADERS: usize = 100;
 /// Largest response head accepted, in bytes.
 const LARGEST_HEAD: usize = 64 << 10;
 
@@ -42,11 +44,13 @@ impl HostPool {
 
     pub(super) async fn start_http1(self: &Rc<Self>, connected: Connected) -> Result<Lease, ConnectError> {
         let Connected { io, info, guard } = connected;
-        let handshake = http1::Builder::new()
-            .max_headers(self.cluster.http.max_headers)
-            .max_header_size(LARGEST_HEAD)
-            .handshake(TokioIo::new(io))
-            .await;
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(LARGEST_HEAD);
+        // hyper has room for as many on its stack, and clears a table for each response when told any number.
+        if self.cluster.http.max_headers != USUAL_HEADERS {
+            builder.max_headers(self.cluster.http.max_headers);
+        }
+        let handshake = builder.handshake(TokioIo::new(io)).await;
         let (sender, connection) = handshake.map_err(|error| ConnectError::Failed(error.to_string()))?;
         self.cluster.stats.upstream_cx_http1_total().inc();
         self.opened();

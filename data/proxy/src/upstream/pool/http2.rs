@@ -14,6 +14,7 @@ use super::HostPool;
 use super::lease::{Lease, Sender};
 use crate::base::body::Body;
 use crate::base::executor::LocalExec;
+use crate::net::gather::Gather;
 use crate::upstream::connect::{ConnInfo, ConnectError, Connected};
 
 /// Largest list of response headers accepted, in bytes, as HTTP/2 counts them.
@@ -60,7 +61,7 @@ impl HostPool {
         if let Some((interval, timeout)) = options.keepalive {
             builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
         }
-        let handshake = builder.handshake(TokioIo::new(io)).await;
+        let handshake = builder.handshake(TokioIo::new(Gather::new(io))).await;
         let (sender, connection) = handshake.map_err(|error| ConnectError::Failed(error.to_string()))?;
         self.cluster.stats.upstream_cx_http2_total().inc();
         self.opened();
