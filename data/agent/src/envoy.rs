@@ -77,6 +77,7 @@ impl Starter for Envoy {
         }
         let admin = Admin { port: admin_port(&bootstrap) };
         let json = to_json_as(&bootstrap, Style { proto_names: true })?;
+        meltemi_proto::json::forget();
         let path = options.config_dir.join("envoy-rev.json");
         tokio::fs::create_dir_all(&options.config_dir).await?;
         tokio::fs::write(&path, serde_json::to_vec_pretty(&json)?).await?;

@@ -56,12 +56,27 @@ pub async fn proxy(settings: Settings, starter: Arc<dyn Starter>, signal: Shutdo
     };
     serve_status(settings.status_port, status, &tasks).await?;
     info!(node = %settings.node, discovery = %settings.discovery, "the proxy is started");
+    tokio::spawn(forget_start(plane.clone(), tasks.clone()));
     let end = wait(plane.as_ref(), &quit, &drain).await;
     if end.is_ok() {
         terminate(plane.as_ref(), &settings).await;
     }
     tasks.request();
     end
+}
+
+/// How often the proxy is asked whether it is ready.
+const READY: Duration = Duration::from_secs(1);
+
+/// Gives back what only the start has needed, once the first whole configuration is in force.
+async fn forget_start(plane: Arc<dyn DataPlane>, tasks: Shutdown) {
+    while plane.ready().await.is_err() {
+        tokio::select! {
+            () = tasks.requested() => return,
+            () = tokio::time::sleep(READY) => {}
+        }
+    }
+    meltemi_process::memory::forget_start();
 }
 
 /// Waits for the wish to end; draining may be wished for before that.
