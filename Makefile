@@ -5,7 +5,9 @@ SHELL := /bin/bash
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TOOLS := $(CURDIR)/.tools
-RELEASE := target/release/meltemi
+BUILT := target/release/meltemi
+# Another binary to run: `make bench RELEASE=/path/to/meltemi` builds none.
+RELEASE ?= $(BUILT)
 
 # What the local cluster uses at run time, and what the build needs (a C compiler, for the crypto library).
 RUNTIME_PACKAGES := iptables nftables iproute2 ca-certificates
@@ -34,8 +36,8 @@ demo: packages $(RELEASE) ## Build, then start a cluster, the mesh and Bookinfo 
 .PHONY: build
 build: build-packages $(RELEASE) ## Build the binary
 
-.PHONY: $(RELEASE)
-$(RELEASE):
+.PHONY: $(BUILT)
+$(BUILT):
 	cargo build --locked --release -p meltemi
 
 .PHONY: test
