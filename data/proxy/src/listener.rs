@@ -34,6 +34,8 @@ pub struct Listener {
     pub hand_off: bool,
     /// The original destination is looked up.
     pub original_dst: bool,
+    /// Upstream connections are opened in the client's name, with this mark (0: none).
+    pub original_src: Option<u32>,
     /// What is looked for in the first bytes.
     pub inspect: inspect::Wanted,
     /// How long that may take; `None`: any time.

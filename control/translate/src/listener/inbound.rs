@@ -61,10 +61,19 @@ pub(super) fn listener(snapshot: &Snapshot, view: &ProxyView) -> Listener {
         inspectors::except_ports(inspectors::tls(), &plain),
         inspectors::except_ports(inspectors::http(), &declared),
     ];
+    if is_transparent(view) {
+        listener.transparent = wire::bool(true);
+        listener.listener_filters.insert(1, inspectors::original_source());
+    }
     let timeout = snapshot.settings.mesh.protocol_detection_timeout.unwrap_or_default();
     inspectors::patient(&mut listener, timeout.to_std());
     listener.access_log = access_log::unmatched(snapshot, view, true);
     listener
+}
+
+/// Are connections captured by TPROXY, which keeps both of their addresses?
+fn is_transparent(view: &ProxyView) -> bool {
+    view.identity.metadata.interception_mode == "TPROXY"
 }
 
 /// A port that no service names, or all of them.

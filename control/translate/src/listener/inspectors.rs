@@ -6,14 +6,25 @@ use meltemi_proto::envoy::config::listener::v3::{
     Listener, ListenerFilter, ListenerFilterChainMatchPredicate as Predicate, listener_filter,
 };
 use meltemi_proto::envoy::extensions::filters::listener::{
-    http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector,
+    http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, original_src::v3::OriginalSrc,
+    tls_inspector::v3::TlsInspector,
 };
 use meltemi_proto::envoy::r#type::v3::Int32Range;
 use meltemi_proto::google::protobuf as wkt;
 
+/// Istio's mark of packets under TPROXY.
+const TPROXY_MARK: u32 = 1337;
+
 /// Finds where the connection was going before it was captured.
 pub fn original_destination() -> ListenerFilter {
     make("envoy.filters.listener.original_dst", any::pack(&OriginalDst::default()))
+}
+
+/// Calls the workload in the client's name, so that it sees the client's address. What is sent is marked: by that the
+/// capture rules know it, and route the workload's answers back to the proxy.
+pub fn original_source() -> ListenerFilter {
+    let config = OriginalSrc { mark: TPROXY_MARK, ..OriginalSrc::default() };
+    make("envoy.filters.listener.original_src", any::pack(&config))
 }
 
 /// Tells TLS from plain text and reads server name and ALPN.

@@ -15,7 +15,7 @@ use crate::tls::client::TlsOverrides;
 use crate::tls::maybe::Upstream;
 use crate::upstream::Cluster;
 use crate::upstream::balance::Pick;
-use crate::upstream::connect::{ConnGuard, connect};
+use crate::upstream::connect::{ConnGuard, Overrides, connect};
 
 /// Opens connections to a cluster's hosts.
 pub struct ClusterConnector {
@@ -50,7 +50,8 @@ impl Connector for ClusterConnector {
         let pick = Pick { random: fastrand::u64(..), ..Pick::default() };
         let host = cluster.pick(pick).ok_or_else(|| format!("cluster {name} has no host"))?;
         let permit = cluster.breakers(false).connections.take_anyway();
-        let overrides = TlsOverrides { alpn: Some(Arc::new([b"h2".to_vec()])), ..TlsOverrides::default() };
+        let tls = TlsOverrides { alpn: Some(Arc::new([b"h2".to_vec()])), ..TlsOverrides::default() };
+        let overrides = Overrides { tls, source: None };
         let connected = connect(&cluster, &host, &overrides, permit)
             .await
             .map_err(|error| format!("cluster {name}, host {}: {error}", host.address))?;

@@ -25,6 +25,7 @@ use crate::telemetry::info::Protocol;
 use crate::tls::client::TlsOverrides;
 use crate::upstream::balance::Pick;
 use crate::upstream::cluster::Discovery;
+use crate::upstream::connect::Overrides;
 use crate::upstream::host::ActiveRequest;
 use crate::upstream::pool::{HostPool, Lease, Pools, SendFailure, Wire};
 use crate::upstream::transport::Transport;
@@ -178,12 +179,11 @@ impl Plan {
         };
         let alpn = self.alpn.as_ref().and_then(|alpn| alpn.of(wire)).cloned();
         let http = &self.cluster.http;
-        let tls = matches!(self.cluster.transports.get(host.transport), Transport::Tls(_));
-        let sni = (http.auto_sni && tls).then(|| {
-            let state = self.record.state.borrow();
-            server_name(&state.head.authority).into()
-        });
-        let overrides = TlsOverrides { alpn, sni, must_match: http.auto_san_validation };
+        let by_tls = matches!(self.cluster.transports.get(host.transport), Transport::Tls(_));
+        let state = self.record.state.borrow();
+        let sni = (http.auto_sni && by_tls).then(|| server_name(&state.head.authority).into());
+        let tls = TlsOverrides { alpn, sni, must_match: http.auto_san_validation };
+        let overrides = Overrides { tls, source: state.info.connection.source };
         self.pools.get(&self.cluster, host, wire, &overrides)
     }
 

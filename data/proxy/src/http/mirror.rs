@@ -12,9 +12,9 @@ use super::exchange::Exchange;
 use crate::base::body::Body;
 use crate::base::head::RequestHead;
 use crate::route::action::{Forward, Mirror};
-use crate::tls::client::TlsOverrides;
 use crate::upstream::Cluster;
 use crate::upstream::balance::Pick;
+use crate::upstream::connect::Overrides;
 use crate::upstream::pool::{Pools, Wire};
 
 impl Exchange {
@@ -65,8 +65,8 @@ async fn copy(
     let host = cluster.pick(pick)?;
     let wire = Wire::choose(cluster.http.protocol, downstream_http2);
     let sni = cluster.http.auto_sni.then(|| server_name(&authority).into());
-    let overrides = TlsOverrides { alpn: None, sni, must_match: cluster.http.auto_san_validation };
-    let pool = pools.get(&cluster, &host, wire, &overrides);
+    let tls = TlsOverrides { alpn: None, sni, must_match: cluster.http.auto_san_validation };
+    let pool = pools.get(&cluster, &host, wire, &Overrides { tls, source: None });
     let mut lease = pool.acquire(false).await.ok()?;
     let mut request = Request::new(body);
     *request.headers_mut() = head.headers.clone();

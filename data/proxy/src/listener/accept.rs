@@ -15,6 +15,7 @@ use super::inspect::{Found, MOST, Verdict};
 use super::table::SharedTable;
 use crate::base::address::Address;
 use crate::net::original_dst;
+use crate::net::socket::OriginalSource;
 use crate::net::stream::{Rewound, Stream};
 use crate::tcp::{Terminal, proxy};
 use crate::telemetry::info::unique_number;
@@ -159,6 +160,10 @@ impl Arrival {
         info.filter_chain = chain.and_then(|chain| chain.name.clone());
         info.listener = listener.name.clone();
         info.start = self.since;
+        info.source = listener.original_src.and_then(|mark| {
+            let ip = self.remote.ip()?.ip().to_canonical();
+            Some(OriginalSource { ip, mark: (mark != 0).then_some(mark) })
+        });
         info
     }
 }

@@ -9,6 +9,7 @@ use meltemi_proto::envoy::config::listener::v3::listener_filter::ConfigType;
 use meltemi_proto::envoy::config::listener::v3::{
     FilterChain as ChainProto, Listener as Proto, ListenerFilter,
 };
+use meltemi_proto::envoy::extensions::filters::listener::original_src::v3::OriginalSrc;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext;
 
 use super::Listener;
@@ -31,10 +32,11 @@ const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBu
 const TLS: &str = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 
 /// The listener filters we know, by the type of their configuration.
-const FILTERS: [&str; 3] = [
+const FILTERS: [&str; 4] = [
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
 ];
 
 /// Types of the known listener filters, for `Node.extensions`.
@@ -84,6 +86,7 @@ pub fn compile(proto: &Proto, previous: Option<Previous<'_>>, deps: &Deps) -> Co
         direction: place.direction,
         hand_off,
         original_dst: hand_off || found.original_dst,
+        original_src: found.original_src,
         inspect: found.inspect,
         inspect_timeout: timeout("listener_filters_timeout", &proto.listener_filters_timeout, Some(INSPECT))?,
         continue_on_timeout: proto.continue_on_listener_filters_timeout,
@@ -141,6 +144,7 @@ fn ipv4_compatible(proto: &Proto) -> bool {
 #[derive(Default)]
 struct Filters {
     original_dst: bool,
+    original_src: Option<u32>,
     inspect: Wanted,
 }
 
@@ -155,6 +159,7 @@ impl Filters {
                 "envoy.filters.listener.original_dst" => FILTERS[0],
                 "envoy.filters.listener.tls_inspector" => FILTERS[1],
                 "envoy.filters.listener.http_inspector" => FILTERS[2],
+                "envoy.filters.listener.original_src" => FILTERS[3],
                 _ => return Err(Reject::new("typed_config", "is required")),
             },
         };
@@ -163,10 +168,26 @@ impl Filters {
             Some(0) => self.original_dst = true,
             Some(1) => self.inspect.tls = true,
             Some(2) => self.inspect.http = true,
+            Some(3) => self.original_src = Some(original_src(filter)?),
             _ => return Err(Reject::new("typed_config", format!("listener filter {name} is not supported"))),
         }
         Ok(())
     }
+}
+
+/// The mark of connections that are opened in the client's name.
+fn original_src(filter: &ListenerFilter) -> Compiled<u32> {
+    let config = match &filter.config_type {
+        Some(ConfigType::TypedConfig(any)) => unpack::<OriginalSrc>("typed_config", any)?,
+        _ => OriginalSrc::default(),
+    };
+    if config.bind_port {
+        return Err(Reject::new(
+            "typed_config.bind_port",
+            "is not supported: the client's port is still in use",
+        ));
+    }
+    Ok(config.mark)
 }
 
 /// Whether nothing outside of the chains changed that chains depend on.

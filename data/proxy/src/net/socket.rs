@@ -38,11 +38,7 @@ pub fn listen(addr: SocketAddr, options: BindOptions) -> io::Result<std::net::Tc
         socket.set_only_v6(!options.dual_stack)?;
     }
     if options.transparent {
-        if addr.is_ipv6() {
-            socket.set_ip_transparent_v6(true)?
-        } else {
-            socket.set_ip_transparent_v4(true)?
-        }
+        set_transparent(&socket, addr)?;
     }
     if options.freebind {
         if addr.is_ipv6() { socket.set_freebind_v6(true)? } else { socket.set_freebind_v4(true)? }
@@ -76,6 +72,25 @@ pub struct DialOptions {
     pub mark: Option<u32>,
     /// TCP keep-alive probes.
     pub keepalive: Option<Keepalive>,
+    /// `IP_TRANSPARENT`: the source address need not be ours.
+    pub transparent: bool,
+}
+
+impl DialOptions {
+    /// The same, but in the name of a client.
+    pub fn in_name_of(&self, client: OriginalSource) -> Self {
+        let mark = client.mark.or(self.mark);
+        Self { source: Some(client.ip), mark, transparent: true, ..self.clone() }
+    }
+}
+
+/// The client in whose name an upstream connection is opened, so that the host sees the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OriginalSource {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// `SO_MARK`, by which the host's answers are routed back to us.
+    pub mark: Option<u32>,
 }
 
 /// TCP keep-alive; absent values are the kernel's.
@@ -103,6 +118,9 @@ async fn dial_tcp(addr: SocketAddr, options: &DialOptions) -> io::Result<TcpStre
     if let Some(source) = options.source
         && source.is_ipv4() == addr.is_ipv4()
     {
+        if options.transparent {
+            set_transparent(&SockRef::from(&socket), addr)?;
+        }
         socket.bind(SocketAddr::new(source, 0))?;
     }
     let stream = socket.connect(addr).await?;
@@ -125,6 +143,10 @@ fn set_keepalive(stream: &TcpStream, keepalive: Keepalive) -> io::Result<()> {
         probe = probe.with_retries(probes);
     }
     SockRef::from(stream).set_tcp_keepalive(&probe)
+}
+
+fn set_transparent(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    if addr.is_ipv6() { socket.set_ip_transparent_v6(true) } else { socket.set_ip_transparent_v4(true) }
 }
 
 fn set_mark(socket: &Socket, mark: Option<u32>) -> io::Result<()> {

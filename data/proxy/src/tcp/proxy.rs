@@ -16,11 +16,10 @@ use crate::telemetry::access_log::AccessLogs;
 use crate::telemetry::istio::TcpReport;
 use crate::telemetry::stats::tables::TcpStats;
 use crate::telemetry::{ConnectionInfo, Flags, LogContext, RequestInfo};
-use crate::tls::client::TlsOverrides;
 use crate::upstream::balance::Pick;
 use crate::upstream::balance::schedule::Schedule;
 use crate::upstream::cluster::Discovery;
-use crate::upstream::connect::{ConnectError, Connected, connect};
+use crate::upstream::connect::{ConnectError, Connected, Overrides, connect};
 use crate::upstream::pool::Pools;
 use crate::upstream::{Cluster, Host};
 
@@ -186,7 +185,8 @@ impl TcpProxy {
                 cluster.stats.upstream_cx_overflow().inc();
                 return Err(Flags::UPSTREAM_OVERFLOW);
             };
-            match connect(&cluster, &host, &TlsOverrides::default(), permit).await {
+            let overrides = Overrides { source: info.connection.source, ..Overrides::default() };
+            match connect(&cluster, &host, &overrides, permit).await {
                 Ok(connected) => {
                     info.upstream.local.clone_from(&connected.info.local);
                     info.upstream.tls.clone_from(&connected.info.tls);

@@ -16,6 +16,7 @@ use super::flags::Flags;
 use super::istio::peer::Peer;
 use crate::base::address::Address;
 use crate::base::head::RequestHead;
+use crate::net::socket::OriginalSource;
 pub use cluster::{ClusterTags, ServiceTags};
 pub use number::unique_number;
 pub use tls::{CertificateInfo, TlsInfo};
@@ -81,6 +82,8 @@ pub struct ConnectionInfo {
     pub listener: Arc<str>,
     /// When the connection was accepted.
     pub start: Instant,
+    /// In whose name upstream connections are opened; `None`: in ours.
+    pub source: Option<OriginalSource>,
 }
 
 impl ConnectionInfo {
@@ -98,6 +101,7 @@ impl ConnectionInfo {
             filter_chain: None,
             listener: "".into(),
             start: Instant::now(),
+            source: None,
         }
     }
 }

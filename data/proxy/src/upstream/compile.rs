@@ -259,7 +259,7 @@ fn dial(proto: &Proto, deps: &Deps) -> Compiled<DialOptions> {
     };
     let keepalive =
         proto.upstream_connection_options.as_ref().and_then(|o| o.tcp_keepalive.as_ref()).map(keepalive);
-    Ok(DialOptions { source, mark: deps.mark, keepalive })
+    Ok(DialOptions { source, mark: deps.mark, keepalive, transparent: false })
 }
 
 fn keepalive(proto: &TcpKeepalive) -> Keepalive {

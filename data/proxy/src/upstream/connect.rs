@@ -11,7 +11,7 @@ use super::breaker::Permit;
 use super::transport::Transport;
 use super::{Cluster, Host};
 use crate::base::address::Address;
-use crate::net::socket::dial;
+use crate::net::socket::{OriginalSource, dial};
 use crate::telemetry::TlsInfo;
 use crate::telemetry::stats::tables::ClusterStats;
 pub use crate::tls::client::TlsOverrides;
@@ -41,6 +41,15 @@ impl fmt::Display for ConnectError {
     }
 }
 
+/// What the downstream side asks of a connection, over what the cluster says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Overrides {
+    /// Of the handshake.
+    pub tls: TlsOverrides,
+    /// In whose name; `None`: in ours.
+    pub source: Option<OriginalSource>,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub struct Connected {
@@ -67,7 +76,7 @@ pub struct ConnInfo {
 pub async fn connect(
     cluster: &Arc<Cluster>,
     host: &Arc<Host>,
-    overrides: &TlsOverrides,
+    overrides: &Overrides,
     permit: Permit,
 ) -> Result<Connected, ConnectError> {
     let guard = ConnGuard::open(cluster, host, permit);
@@ -96,14 +105,17 @@ pub async fn connect(
 
 type Opened = (Upstream, Option<Address>, Option<Arc<TlsInfo>>);
 
-async fn open(cluster: &Cluster, host: &Host, overrides: &TlsOverrides) -> Result<Opened, ConnectError> {
-    let stream =
-        dial(&host.address, &cluster.dial).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
+async fn open(cluster: &Cluster, host: &Host, overrides: &Overrides) -> Result<Opened, ConnectError> {
+    let stream = match overrides.source {
+        None => dial(&host.address, &cluster.dial).await,
+        Some(client) => dial(&host.address, &cluster.dial.in_name_of(client)).await,
+    };
+    let stream = stream.map_err(|error| ConnectError::Failed(reason(&error)))?;
     let local = stream.local_addr().map(Address::Ip);
     match cluster.transports.get(host.transport) {
         Transport::Raw => Ok((Upstream::Raw(stream), local, None)),
         Transport::Tls(context) => {
-            let handshake = context.connect(stream, &host.hostname, overrides).await;
+            let handshake = context.connect(stream, &host.hostname, &overrides.tls).await;
             match handshake {
                 Ok((stream, info)) => {
                     cluster.stats.ssl_handshake().inc();

@@ -21,7 +21,7 @@ use self::http2::Multiplexed;
 pub use self::lease::{Lease, SendFailure};
 use self::wait::Woken;
 use super::cluster::UpstreamProtocol;
-use super::connect::{ConnectError, TlsOverrides, connect};
+use super::connect::{ConnectError, Overrides, connect};
 use super::{Cluster, Host};
 use crate::telemetry::stats::tables::ClusterStats;
 
@@ -54,7 +54,7 @@ struct Key {
     cluster: u64,
     host: u64,
     wire: Wire,
-    overrides: TlsOverrides,
+    overrides: Overrides,
 }
 
 /// The pools of one worker.
@@ -71,7 +71,7 @@ impl Pools {
         cluster: &Arc<Cluster>,
         host: &Arc<Host>,
         wire: Wire,
-        overrides: &TlsOverrides,
+        overrides: &Overrides,
     ) -> Rc<HostPool> {
         let key = Key { cluster: cluster.uid, host: host.id, wire, overrides: overrides.clone() };
         let mut pools = self.pools.borrow_mut();
@@ -111,7 +111,7 @@ pub struct HostPool {
     cluster: Arc<Cluster>,
     host: Arc<Host>,
     wire: Wire,
-    overrides: TlsOverrides,
+    overrides: Overrides,
     idle: RefCell<Vec<Idle>>,
     multiplexed: RefCell<Vec<Rc<Multiplexed>>>,
     /// A HTTP/2 connection is being opened; others wait for it instead of opening their own.
