@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use prost_build::Config;
 use protox::prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "ca.proto",
     "stats.proto",
     "peer_metadata.proto",
     "alpn.proto",
+    "nds.proto",
     "metadata_exchange.proto",
     "udpa_typed_struct.proto",
     "xds_typed_struct.proto",
@@ -35,6 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.compile_well_known_types();
     config.extern_path(".google.protobuf", "::envoy_types::pb::google::protobuf");
     config.enable_type_names();
+    // Equal tables must be equal bytes.
+    config.btree_map([".istio.networking.nds.v1"]);
     config.type_name_domain(["."], "type.googleapis.com");
     tonic_prost_build::configure().compile_fds_with_config(set, config)?;
     Ok(())

@@ -9,6 +9,12 @@ pub mod auth {
     }
 }
 
+/// `istio.networking.nds.v1.NameTable`: the table of names for DNS capture.
+#[allow(missing_docs, clippy::all)]
+pub mod nds {
+    include!(concat!(env!("OUT_DIR"), "/istio.networking.nds.v1.rs"));
+}
+
 /// `stats.PluginConfig`: configuration of the filter `istio.stats`.
 #[allow(missing_docs, clippy::all)]
 pub mod stats {

@@ -27,8 +27,8 @@ pub const DEBUG_SYNCZ: &str = "istio.io/debug/syncz";
 
 /// Every type that our two planes exchange, in the order in which a server must push them so that a client
 /// never holds a reference to something it was not sent yet.
-pub const PUSH_ORDER: [&str; 8] =
-    [CLUSTER, ENDPOINT, LISTENER, ROUTE, SCOPED_ROUTE, VIRTUAL_HOST, SECRET, EXTENSION_CONFIG];
+pub const PUSH_ORDER: [&str; 9] =
+    [CLUSTER, ENDPOINT, LISTENER, ROUTE, SCOPED_ROUTE, VIRTUAL_HOST, SECRET, EXTENSION_CONFIG, NAME_TABLE];
 
 /// The short name users know: `CDS`, `EDS`, …; unknown types give their message name.
 pub fn short(type_url: &str) -> &str {
@@ -50,5 +50,5 @@ pub fn short(type_url: &str) -> &str {
 
 /// The constant of this module that equals `type_url`, when there is one.
 pub fn known(type_url: &str) -> Option<&'static str> {
-    PUSH_ORDER.into_iter().chain([RUNTIME, PROXY_CONFIG, NAME_TABLE]).find(|known| *known == type_url)
+    PUSH_ORDER.into_iter().chain([RUNTIME, PROXY_CONFIG]).find(|known| *known == type_url)
 }

@@ -115,6 +115,8 @@ fn sees_the_same(a: &ProxyView, b: &ProxyView) -> bool {
         && a.identity.namespace == b.identity.namespace
         && a.identity.service_account == b.identity.service_account
         && a.identity.extensions == b.identity.extensions
+        && a.identity.metadata.interception_mode == b.identity.metadata.interception_mode
+        && a.captures_dns() == b.captures_dns()
         && a.labels == b.labels
         && a.locality == b.locality
         && a.allow_any == b.allow_any

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use meltemi_proto::type_url::{CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET};
+use meltemi_proto::type_url::{CLUSTER, ENDPOINT, LISTENER, NAME_TABLE, ROUTE, SECRET};
 
 use crate::change::{ChangeSet, Touched};
 use crate::labels::{self, Labels};
@@ -16,8 +16,8 @@ use crate::virtual_service::MESH_GATEWAY;
 /// Type URLs.
 pub type TypeUrls = BTreeSet<&'static str>;
 
-const ALL: [&str; 5] = [CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET];
-const TRAFFIC: [&str; 4] = [CLUSTER, ENDPOINT, LISTENER, ROUTE];
+const ALL: [&str; 6] = [CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, NAME_TABLE];
+const TRAFFIC: [&str; 5] = [CLUSTER, ENDPOINT, LISTENER, ROUTE, NAME_TABLE];
 
 /// The types of resources of the proxy that may differ after the changes. `view` is the view before them.
 pub fn impact(changes: &ChangeSet, view: &ProxyView, snapshot: &Snapshot) -> TypeUrls {

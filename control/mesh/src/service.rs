@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::export::ExportTo;
 use crate::protocol::Protocol;
 
+pub mod allocation;
 pub mod entry;
 pub mod kubernetes;
 
@@ -73,6 +74,8 @@ pub struct Service {
     pub origin: Origin,
     /// Virtual IPs, or CIDR blocks of a ServiceEntry. Empty when clients see the endpoints themselves.
     pub addresses: Vec<String>,
+    /// Virtual IPs for clients whose DNS look-ups are captured, where `addresses` has none.
+    pub auto_addresses: Vec<String>,
     /// Ports by number.
     pub ports: Vec<Port>,
     /// How endpoints are found.

@@ -122,6 +122,19 @@ impl ProxyView {
         }
     }
 
+    /// Are the look-ups of its workload captured? Then hosts without an address of their own have one here.
+    pub fn captures_dns(&self) -> bool {
+        self.identity.metadata.dns_capture == "true"
+    }
+
+    /// The virtual IPs of a service, as this proxy's workload dials them.
+    pub fn addresses<'a>(&self, service: &'a Service) -> &'a [String] {
+        if service.addresses.is_empty() && self.captures_dns() {
+            return &service.auto_addresses;
+        }
+        &service.addresses
+    }
+
     /// True for a gateway.
     pub fn is_router(&self) -> bool {
         self.identity.kind == ProxyKind::Router

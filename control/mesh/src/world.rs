@@ -11,6 +11,7 @@ use meltemi_config::mesh_config::MeshConfig;
 use meltemi_config::{AnyObject, Kind, Object};
 
 use crate::change::{Change, ChangeSet, Touched};
+use crate::service::allocation::Allocation;
 use crate::service::{Origin, Service, ServiceKey};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -40,6 +41,8 @@ pub struct World {
     declared: BTreeMap<ServiceKey, BTreeMap<Declarer, Arc<Service>>>,
     keys_of_namespace: BTreeMap<String, BTreeSet<ServiceKey>>,
     slices: BTreeMap<Name, BTreeMap<String, Arc<EndpointSlice>>>,
+    /// Virtual IPs of hosts that declare none.
+    allocated: Allocation,
     claims: BTreeMap<IpAddr, BTreeSet<Name>>,
     /// Services whose endpoints must be computed again before the next snapshot.
     dirty: BTreeSet<ServiceKey>,

@@ -58,6 +58,9 @@ pub fn resources(type_url: &str, snapshot: &Snapshot, view: &ProxyView, names: &
         type_url::SECRET => {
             encode(type_url::SECRET, crate::secrets(snapshot, view, names), names, |s| &s.name)
         }
+        type_url::NAME_TABLE => {
+            encode(type_url::NAME_TABLE, vec![crate::name_table(snapshot, view)], names, |_| "name-table")
+        }
         _ => Resources::new(),
     }
 }

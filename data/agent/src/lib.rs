@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod capture;
 pub mod cli;
 pub mod data_plane;
+pub mod dns;
 pub mod engine;
 mod entry;
 pub mod environment;

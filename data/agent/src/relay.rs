@@ -18,6 +18,8 @@ use meltemi_proto::envoy::service::discovery::v3::aggregated_discovery_service_s
 use meltemi_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use meltemi_proto::google::rpc;
+use meltemi_proto::type_url::NAME_TABLE;
 use meltemi_xds::client::Backoff;
 use meltemi_xds::server::{self, DeltaStream, Machine, Peer, SotwStream};
 use parking_lot::Mutex;
@@ -26,6 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
+use crate::dns::Names;
 use crate::istiod::{Failure, Istiod};
 use crate::last_good::{Keeper, StandIn, Stream};
 
@@ -81,6 +84,8 @@ pub struct Relay {
     pub keeper: Keeper,
     /// How the attempts to reach the control plane went.
     pub attempts: Arc<Attempts>,
+    /// Where the table of names goes, when look-ups are captured. It travels on the proxy's stream; the proxy never sees it.
+    pub names: Option<Arc<Names>>,
     /// Counters.
     pub metrics: RelayMetrics,
     /// Ends streams.
@@ -104,6 +109,10 @@ trait Variant: Send + 'static {
     /// Returns whether the proxy has accepted something.
     fn asked(stream: &mut Stream, request: &Self::Request) -> bool;
     fn answered(stream: &mut Stream, response: &Self::Response);
+    /// Asks for the table of names.
+    fn ask_names() -> Self::Request;
+    /// Takes a table of names and gives the answer to it; `None` for what the proxy asked for.
+    fn take_names(names: &Names, response: &Self::Response) -> Option<Self::Request>;
 }
 
 struct Sotw;
@@ -129,6 +138,20 @@ impl Variant for Sotw {
     fn answered(stream: &mut Stream, response: &Self::Response) {
         stream.sotw_response(response);
     }
+
+    fn ask_names() -> Self::Request {
+        DiscoveryRequest { type_url: NAME_TABLE.to_owned(), ..Default::default() }
+    }
+
+    fn take_names(names: &Names, response: &Self::Response) -> Option<Self::Request> {
+        let body = response.resources.first().map(|any| any.value.as_slice());
+        (response.type_url == NAME_TABLE).then(|| DiscoveryRequest {
+            version_info: response.version_info.clone(),
+            response_nonce: response.nonce.clone(),
+            error_detail: taken(names, body),
+            ..Self::ask_names()
+        })
+    }
 }
 
 #[tonic::async_trait]
@@ -151,6 +174,27 @@ impl Variant for Delta {
     fn answered(stream: &mut Stream, response: &Self::Response) {
         stream.delta_response(response);
     }
+
+    fn ask_names() -> Self::Request {
+        DeltaDiscoveryRequest { type_url: NAME_TABLE.to_owned(), ..Default::default() }
+    }
+
+    fn take_names(names: &Names, response: &Self::Response) -> Option<Self::Request> {
+        let first = response.resources.first().and_then(|resource| resource.resource.as_ref());
+        let body = first.map(|any| any.value.as_slice());
+        (response.type_url == NAME_TABLE).then(|| DeltaDiscoveryRequest {
+            response_nonce: response.nonce.clone(),
+            error_detail: taken(names, body),
+            ..Self::ask_names()
+        })
+    }
+}
+
+/// Takes a table in, or says why not. A response without one changes nothing.
+fn taken(names: &Names, body: Option<&[u8]>) -> Option<rpc::Status> {
+    let error = names.take(body?).err()?;
+    warn!(%error, "the control plane's table of names is refused");
+    Some(rpc::Status { code: tonic::Code::InvalidArgument.into(), message: error, details: Vec::new() })
 }
 
 impl Relay {
@@ -181,9 +225,10 @@ impl Relay {
             stream: Arc::new(Mutex::new(self.keeper.stream())),
             keeper: self.keeper.clone(),
             requests: self.metrics.requests.clone(),
+            names: self.names.clone(),
         };
-        tokio::spawn(forward::<V>(inbound, to_istiod, passage.clone()));
-        let end = self.converse::<V>(&mut client, requests, &passage, &out).await;
+        tokio::spawn(forward::<V>(inbound, to_istiod.clone(), passage.clone()));
+        let end = self.converse::<V>(&mut client, (to_istiod, requests), &passage, &out).await;
         self.metrics.terminations.inc();
         match end {
             Ok(()) => info!("the control plane ended the xDS stream"),
@@ -245,7 +290,7 @@ impl Relay {
     async fn converse<V: Variant>(
         &self,
         client: &mut Client,
-        requests: mpsc::Receiver<V::Request>,
+        (to_istiod, requests): (mpsc::Sender<V::Request>, mpsc::Receiver<V::Request>),
         passage: &Passage,
         out: &mpsc::Sender<Result<V::Response, Status>>,
     ) -> Result<(), Failure> {
@@ -270,6 +315,12 @@ impl Relay {
             };
             if !std::mem::replace(&mut answered, true) {
                 self.attempts.failures.store(0, Ordering::Relaxed);
+            }
+            if let Some(answer) = passage.names.as_ref().and_then(|names| V::take_names(names, &response)) {
+                if to_istiod.send(answer).await.is_err() {
+                    return Ok(());
+                }
+                continue;
             }
             self.metrics.responses.inc();
             V::answered(&mut passage.stream.lock(), &response);
@@ -318,14 +369,16 @@ struct Passage {
     stream: Arc<Mutex<Stream>>,
     keeper: Keeper,
     requests: Counter,
+    names: Option<Arc<Names>>,
 }
 
-/// Ends when either side does; dropping the sender ends the stream to the control plane.
+/// Ends when either side does. The table of names is asked for after the first request, which says whose stream it is.
 async fn forward<V: Variant>(
     mut inbound: Streaming<V::Request>,
     to_istiod: mpsc::Sender<V::Request>,
     passage: Passage,
 ) {
+    let mut own = passage.names.is_some().then(V::ask_names);
     loop {
         let request = tokio::select! {
             request = inbound.next() => request,
@@ -338,8 +391,10 @@ async fn forward<V: Variant>(
             let changed = V::asked(&mut stream, &request);
             passage.keeper.note(&stream, changed);
         }
-        if to_istiod.send(request).await.is_err() {
-            return;
+        for request in [Some(request), own.take()].into_iter().flatten() {
+            if to_istiod.send(request).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -13,11 +13,12 @@ use meltemi_xds::server::sds_service;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::Server;
+use tonic::transport::Server as Grpc;
 use tracing::{info, warn};
 
 use crate::bootstrap::{admin_port, bootstrap};
 use crate::data_plane::{DataPlane, StartOptions, Starter};
+use crate::dns::{Names, Server, Upstream};
 use crate::http_client::Target;
 use crate::identity::{Rotation, Secrets, Signer};
 use crate::istiod::{Failure, Istiod};
@@ -42,7 +43,8 @@ pub async fn proxy(settings: Settings, starter: Arc<dyn Starter>, signal: Shutdo
     let secrets = start_identity(&settings, &metrics, &readiness, &tasks, directory.clone())?;
     let keeper =
         directory.map_or_else(Keeper::in_memory, |directory| Keeper::open(directory, &settings.node));
-    serve_sockets(&settings, &metrics, &readiness, secrets, &tasks, keeper)?;
+    let names = serve_dns(&settings, &metrics, &tasks).await?;
+    serve_sockets(&settings, &metrics, &readiness, (secrets, names), &tasks, keeper)?;
     let plane = starter.start(bootstrap(&settings, starter.extensions()), start_options(&settings)).await?;
     let (quit, drain) = (signal.child(), Arc::new(Notify::new()));
     let status = Status {
@@ -134,11 +136,26 @@ fn start_identity(
     Ok(Secrets::new(workload))
 }
 
+/// Answers captured look-ups; gives where tables of names go.
+async fn serve_dns(
+    settings: &Settings,
+    metrics: &AgentMetrics,
+    tasks: &Shutdown,
+) -> Result<Option<Arc<Names>>, Failure> {
+    let Some(port) = settings.dns_port else { return Ok(None) };
+    let names = Names::new(&settings.node.namespace, &settings.node.dns_domain);
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let upstream = Upstream::of_resolv_conf(&resolv_conf, settings.bypass_mark);
+    let server = Server::new(names.subscribe(), upstream, metrics.dns.clone(), settings.bypass_mark);
+    server.start(port, tasks).await.map_err(|error| format!("port {port} for look-ups: {error}"))?;
+    Ok(Some(Arc::new(names)))
+}
+
 fn serve_sockets(
     settings: &Arc<Settings>,
     metrics: &AgentMetrics,
     readiness: &Readiness,
-    secrets: Secrets,
+    (secrets, names): (Secrets, Option<Arc<Names>>),
     tasks: &Shutdown,
     keeper: Keeper,
 ) -> Result<(), Failure> {
@@ -147,6 +164,7 @@ fn serve_sockets(
         watcher: Arc::new(Configured(readiness.condition("control plane"))),
         keeper,
         attempts: Arc::default(),
+        names,
         metrics: metrics.relay.clone(),
         shutdown: tasks.clone(),
     };
@@ -154,10 +172,10 @@ fn serve_sockets(
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(usize::MAX);
     let xds = listen(&settings.paths.xds)?;
-    tokio::spawn(Server::builder().add_service(ads).serve_with_incoming_shutdown(xds, stop(tasks)));
+    tokio::spawn(Grpc::builder().add_service(ads).serve_with_incoming_shutdown(xds, stop(tasks)));
     let sds = listen(&settings.paths.sds)?;
     let service = sds_service(Arc::new(secrets));
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming_shutdown(sds, stop(tasks)));
+    tokio::spawn(Grpc::builder().add_service(service).serve_with_incoming_shutdown(sds, stop(tasks)));
     Ok(())
 }
 

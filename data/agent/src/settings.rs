@@ -71,6 +71,8 @@ pub struct Settings {
     pub minimum_drain: Duration,
     /// Mark of our own sockets, where capture tells them by mark.
     pub bypass_mark: Option<u32>,
+    /// Where captured look-ups arrive: a port of the loopback.
+    pub dns_port: Option<u16>,
     /// Incremental xDS.
     pub delta: bool,
     /// Log levels of the proxy, as Envoy's flags have them.
@@ -135,6 +137,7 @@ impl Settings {
             exit_on_zero: env.flag("EXIT_ON_ZERO_ACTIVE_CONNECTIONS").unwrap_or(false),
             minimum_drain: duration(env, "MINIMUM_DRAIN_DURATION", DEFAULT_MINIMUM_DRAIN)?,
             bypass_mark: mark(env)?,
+            dns_port: dns_port(args, env)?,
             delta: env.flag("ISTIO_DELTA_XDS").unwrap_or(true),
             proxy_log_level: log_level(args),
             paths: Paths::new(env, &proxy_config),
@@ -200,6 +203,15 @@ fn mark(env: &Environment) -> Result<Option<u32>, SettingsError> {
         value: text.to_owned(),
         expected: "a number such as 1337",
     })
+}
+
+/// Look-ups are captured in sidecars only: nothing else runs beside a gateway.
+fn dns_port(args: &ProxyArgs, env: &Environment) -> Result<Option<u16>, SettingsError> {
+    if args.role != NodeKind::Sidecar || env.flag("ISTIO_META_DNS_CAPTURE") != Some(true) {
+        return Ok(None);
+    }
+    let address = env.get("DNS_PROXY_ADDR").map(|text| address("DNS_PROXY_ADDR", text)).transpose()?;
+    Ok(Some(address.map_or(ports::DNS, |address| address.port)))
 }
 
 fn log_level(args: &ProxyArgs) -> String {

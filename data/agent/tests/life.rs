@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
 use http::Request as HttpRequest;
 use meltemi_agent::data_plane::{DataPlane, StartOptions, Starter};
 use meltemi_agent::http_client::{Target, send};
@@ -27,8 +29,8 @@ use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use meltemi_proto::type_url;
 use meltemi_xds::Subscription;
 use meltemi_xds::client::{self, Applied, Apply, ClientOptions, Connection, Connector, Service, Update};
-use prost::Message;
-use tokio::net::UnixStream;
+use prost::Message as _;
+use tokio::net::{UdpSocket, UnixStream};
 use tokio::sync::watch;
 
 use support::{ID, Istiod, named};
@@ -133,6 +135,24 @@ fn certificate(secret: &[u8]) -> String {
     String::from_utf8(pem).unwrap()
 }
 
+/// Waits until the agent knows a name.
+async fn resolves(port: u16, name: &str) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(("127.0.0.1", port)).await.unwrap();
+    let mut question = Message::new(7, MessageType::Query, OpCode::Query);
+    question.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), RecordType::A));
+    loop {
+        socket.send(&question.to_vec().unwrap()).await.unwrap();
+        let mut buffer = [0; 512];
+        let length = socket.recv(&mut buffer).await.unwrap();
+        let answer = Message::from_vec(&buffer[..length]).unwrap();
+        if answer.answers.first().is_some_and(|record| record.data.to_string() == "240.240.0.1") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 type Seen = watch::Receiver<BTreeMap<String, Bytes>>;
 
 fn proxy(settings: &Settings, delta: bool) -> (Arc<Proxy>, Seen) {
@@ -211,8 +231,10 @@ async fn a_restart_without_the_control_plane_goes_on_with_the_state_of_the_world
 async fn life(delta: bool) {
     let istiod = Istiod::new(vec![named("a")]);
     let dir = tempfile::tempdir().unwrap();
-    let settings = istiod.agent(dir.path()).await;
+    let mut settings = istiod.agent(dir.path()).await;
     let status_port = settings.status_port;
+    let dns_port = support::free_port().await;
+    settings.dns_port = Some(dns_port);
     let (proxy, mut seen) = proxy(&settings, delta);
     let stop = Shutdown::new();
     let agent = tokio::spawn(meltemi_agent::proxy(settings, proxy.clone(), stop.clone()));
@@ -234,6 +256,18 @@ async fn life(delta: bool) {
     istiod.cut.send_modify(|cuts| *cuts += 1);
     istiod.clusters.send_replace(vec![named("b"), named("c")]);
     seen.wait_for(|seen| seen.contains_key("c") && !seen.contains_key("a")).await.unwrap();
+
+    // The agent answers look-ups from the control plane's table, which the proxy never sees.
+    resolves(dns_port, "c").await;
+    assert!(!seen.borrow().contains_key(""));
+    let table = "ack type.googleapis.com/istio.networking.nds.v1.NameTable";
+    assert!(istiod.count(table) >= 2, "one a stream");
+    istiod.clusters.send_replace(vec![named("c"), named("broken")]);
+    seen.wait_for(|seen| seen.contains_key("broken")).await.unwrap();
+    while istiod.count(&format!("n{table}")) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    resolves(dns_port, "c").await;
 
     // The port answers.
     let status = Target { host: "127.0.0.1".into(), port: status_port, tls: false, dial: Dial::default() };

@@ -22,6 +22,7 @@ pub fn services(object: &Object<ServiceEntry>, default_export: &ExportTo) -> Vec
         name: meta.name.clone(),
         origin: Origin::ServiceEntry,
         addresses: spec.addresses.clone(),
+        auto_addresses: Vec::new(),
         ports: spec.ports.iter().filter_map(port).collect(),
         resolution: resolution(host, spec.resolution),
         headless: false,
@@ -35,6 +36,16 @@ pub fn services(object: &Object<ServiceEntry>, default_export: &ExportTo) -> Vec
         created: meta.creation_timestamp.clone(),
     };
     spec.hosts.iter().filter(|host| !host.is_empty()).map(service).collect()
+}
+
+/// Is it given virtual IPs, for clients whose DNS look-ups are captured? Without one, a host of one port of bytes could not
+/// be told from another.
+pub fn wants_address(service: &Service) -> bool {
+    const OPT_OUT: &str = "networking.istio.io/enable-autoallocate-ip";
+    service.addresses.is_empty()
+        && service.resolution != Resolution::Passthrough
+        && !host::is_wildcard(&service.key.hostname)
+        && service.labels.get(OPT_OUT).map(String::as_str) != Some("false")
 }
 
 fn port(port: &ServicePort) -> Option<Port> {

@@ -32,6 +32,7 @@ pub fn service(object: &KubernetesService, domain: &str, default_export: &Export
         name,
         origin: Origin::Kubernetes,
         addresses: cluster_ips(spec),
+        auto_addresses: Vec::new(),
         ports: spec.ports.iter().flatten().filter_map(port).collect(),
         resolution,
         headless,

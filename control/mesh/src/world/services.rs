@@ -10,7 +10,7 @@ use meltemi_config::istio::ServiceEntry;
 use super::{Declarer, Name, World};
 use crate::change::Touched;
 use crate::endpoint::{Endpoint, ServiceEndpoints, slices};
-use crate::service::{Origin, Resolution, Service, ServiceKey, entry, kubernetes};
+use crate::service::{Origin, Resolution, Service, ServiceKey, allocation, entry, kubernetes};
 use crate::snapshot::Snapshot;
 use crate::workload::{Locality, Workload};
 
@@ -46,8 +46,14 @@ impl World {
 
     pub(super) fn set_service_entry(&mut self, name: Name, object: Option<Arc<Object<ServiceEntry>>>) {
         let export = self.now.settings.service_export();
-        let services = object.as_ref().map(|o| entry::services(o, &export)).unwrap_or_default();
+        let mut services = object.as_ref().map(|o| entry::services(o, &export)).unwrap_or_default();
         self.withdraw(Origin::ServiceEntry, &name, &services);
+        let promised = object.as_ref().map(|o| allocation::promised(o)).unwrap_or_default();
+        for service in services.iter_mut().filter(|service| entry::wants_address(service)) {
+            let promised = promised.get(&service.key.hostname).copied();
+            let address = self.allocated.give(&service.key, promised);
+            service.auto_addresses = address.iter().map(ToString::to_string).collect();
+        }
         match object {
             Some(object) => self.service_entries.insert(name, object),
             None => self.service_entries.remove(&name),
@@ -142,6 +148,9 @@ impl World {
                 all.retain(|declarer, _| declarer.origin != origin || declarer.name != name.1);
                 if all.is_empty() {
                     self.declared.remove(&key);
+                    if !again.iter().any(|service| service.key == key) {
+                        self.allocated.take_back(&key);
+                    }
                     if let Some(keys) = self.keys_of_namespace.get_mut(&key.namespace) {
                         keys.remove(&key);
                     }

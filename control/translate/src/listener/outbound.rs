@@ -84,14 +84,15 @@ impl Drafts<'_> {
             draft.http.get_or_insert_with(|| port.number.to_string());
             return;
         }
-        let pods_are_dialled = service.resolution == Resolution::Passthrough && service.addresses.is_empty();
+        let pods_are_dialled =
+            service.resolution == Resolution::Passthrough && self.view.addresses(service).is_empty();
         if pods_are_dialled && (service.origin == Origin::Kubernetes || self.has_endpoints(service, port)) {
             for address in self.dialled(service, port) {
                 self.add_bound(service, port, &address, &[]);
             }
             return;
         }
-        let (ips, blocks) = addresses(service);
+        let (ips, blocks) = addresses(self.view.addresses(service));
         for ip in &ips {
             self.add_bound(service, port, ip, &[]);
         }
@@ -264,9 +265,9 @@ fn has_names(chain: &FilterChain) -> bool {
 }
 
 /// Single addresses, and blocks of addresses.
-fn addresses(service: &Service) -> (Vec<String>, Vec<CidrRange>) {
+fn addresses(written: &[String]) -> (Vec<String>, Vec<CidrRange>) {
     let (mut ips, mut blocks) = (Vec::new(), Vec::new());
-    for address in &service.addresses {
+    for address in written {
         match wire::parse_cidr(address) {
             Some(net) if net.prefix_len() == net.max_prefix_len() => ips.push(net.addr().to_string()),
             Some(net) => blocks.push(wire::cidr(net)),

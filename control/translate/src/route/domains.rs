@@ -14,7 +14,7 @@ pub fn of_service(snapshot: &Snapshot, view: &ProxyView, service: &Service, port
     for alias in view.aliases.get(&service.key.hostname).into_iter().flatten() {
         names.extend(of_host(snapshot, view, &alias.key.hostname));
     }
-    names.extend(service.addresses.iter().filter(|a| !a.contains('/')).map(|a| authority(a)));
+    names.extend(view.addresses(service).iter().filter(|a| !a.contains('/')).map(|a| authority(a)));
     with_port(names, port)
 }
 

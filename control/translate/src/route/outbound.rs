@@ -21,7 +21,7 @@ pub fn names(view: &ProxyView) -> BTreeSet<String> {
         for port in &service.ports {
             if port.protocol.is_http() {
                 names.insert(port.number.to_string());
-            } else if port.protocol == Protocol::Auto && !service.addresses.is_empty() {
+            } else if port.protocol == Protocol::Auto && !view.addresses(service).is_empty() {
                 names.insert(format!("{}:{}", service.key.hostname, port.number));
             } else if port.protocol == Protocol::Auto {
                 names.insert(port.number.to_string());

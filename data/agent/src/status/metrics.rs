@@ -2,6 +2,7 @@
 
 use meltemi_process::metrics::{Counter, Gauge, Registry};
 
+use crate::dns::DnsMetrics;
 use crate::relay::RelayMetrics;
 
 /// All metrics of the agent.
@@ -21,6 +22,8 @@ pub struct AgentMetrics {
     pub scrapes: Counter,
     /// Failed scrapes of the application, the proxy and the agent itself.
     pub scrape_failures: meltemi_process::metrics::Family<meltemi_process::metrics::Labels, Counter>,
+    /// Captured look-ups.
+    pub dns: DnsMetrics,
     /// ADS pass-through.
     pub relay: RelayMetrics,
 }
@@ -42,6 +45,14 @@ impl AgentMetrics {
             startup_duration: gauge("startup_duration_seconds", "Seconds from start to ready"),
             scrapes: counter("scrapes_total", "Scrapes of this agent"),
             scrape_failures: failures,
+            dns: DnsMetrics {
+                requests: counter("dns_requests_total", "Captured look-ups"),
+                upstream_requests: counter("dns_upstream_requests_total", "Look-ups passed on to a resolver"),
+                upstream_failures: counter(
+                    "dns_upstream_failures_total",
+                    "Look-ups that no resolver answered",
+                ),
+            },
             relay: RelayMetrics {
                 requests: counter("xds_proxy_requests", "Discovery requests of the proxy"),
                 responses: counter("xds_proxy_responses", "Discovery responses to the proxy"),

@@ -18,6 +18,8 @@ use meltemi_proto::istio::auth::v1::istio_certificate_service_server::{
     IstioCertificateService, IstioCertificateServiceServer,
 };
 use meltemi_proto::istio::auth::v1::{IstioCertificateRequest, IstioCertificateResponse};
+use meltemi_proto::istio::nds::NameTable;
+use meltemi_proto::istio::nds::name_table::NameInfo;
 use meltemi_proto::type_url;
 use meltemi_xds::server::{self, Handler, Session, StreamInfo};
 use meltemi_xds::{Resource, ResourceSet, Subscription};
@@ -125,6 +127,22 @@ impl IstioCertificateService for Istiod {
 pub struct Stream {
     clusters: watch::Receiver<Vec<Cluster>>,
     cut: watch::Receiver<u32>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// A table in which every cluster is a host.
+fn names(clusters: &[Cluster]) -> ResourceSet {
+    let info = NameInfo { ips: vec!["240.240.0.1".into()], ..Default::default() };
+    let table = clusters.iter().map(|cluster| (cluster.name.clone(), info.clone())).collect();
+    let mut body = NameTable { table }.encode_to_vec();
+    if clusters.iter().any(|cluster| cluster.name == "broken") {
+        body = vec![0xff];
+    }
+    let name: Arc<str> = "".into();
+    let version = clusters.len().to_string().into();
+    let resource =
+        Resource { name: name.clone(), version, body: body.into(), type_url: type_url::NAME_TABLE };
+    Arc::new([(name, resource)].into_iter().collect())
 }
 
 #[tonic::async_trait]
@@ -134,19 +152,23 @@ impl Handler for Istiod {
     async fn open(&self, info: StreamInfo) -> Result<Stream, Status> {
         check_token(&info.peer.metadata)?;
         self.note(format!("stream {}", info.node.id));
-        Ok(Stream { clusters: self.clusters.subscribe(), cut: self.cut.subscribe() })
+        Ok(Stream { clusters: self.clusters.subscribe(), cut: self.cut.subscribe(), log: self.log.clone() })
     }
 }
 
 #[tonic::async_trait]
 impl Session for Stream {
-    fn resources(&mut self, type_url: &str, _: &Subscription) -> ResourceSet {
+    fn resources(&mut self, type_url: &str, subscription: &Subscription) -> ResourceSet {
         if type_url == type_url::LISTENER {
             let body = Bytes::from(Listener { name: "l".into(), ..Default::default() }.encode_to_vec());
             let name: Arc<str> = Arc::from("l");
             let listener =
                 Resource { name: name.clone(), version: "1".into(), body, type_url: type_url::LISTENER };
             return Arc::new([(name, listener)].into());
+        }
+        if type_url == type_url::NAME_TABLE {
+            assert_eq!(*subscription, Subscription::Wildcard);
+            return names(&self.clusters.borrow_and_update());
         }
         if type_url != type_url::CLUSTER {
             return ResourceSet::default();
@@ -164,11 +186,15 @@ impl Session for Stream {
             changed = self.clusters.changed() => changed.ok()?,
             _ = self.cut.changed() => return None,
         }
-        Some(vec![type_url::CLUSTER])
+        Some(vec![type_url::CLUSTER, type_url::NAME_TABLE])
     }
 
-    fn acked(&mut self, _: &str, _: &str, _: &str) {}
-    fn nacked(&mut self, _: &str, _: &str, _: &str) {}
+    fn acked(&mut self, type_url: &str, _: &str, _: &str) {
+        self.log.lock().unwrap().push(format!("ack {type_url}"));
+    }
+    fn nacked(&mut self, type_url: &str, _: &str, error: &str) {
+        self.log.lock().unwrap().push(format!("nack {type_url} {error}"));
+    }
 }
 
 fn settings(dir: &Path, port: u16, status_port: u16) -> Settings {

@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use crate::base::body::Body;
 use crate::base::head::RequestHead;
 use crate::route::action::{Forward, Mirror};
+use crate::tls::client::TlsOverrides;
 use crate::upstream::Cluster;
 use crate::upstream::balance::Pick;
 use crate::upstream::connect::Overrides;
