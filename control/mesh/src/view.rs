@@ -124,7 +124,7 @@ impl ProxyView {
 
     /// Are the look-ups of its workload captured? Then hosts without an address of their own have one here.
     pub fn captures_dns(&self) -> bool {
-        self.identity.metadata.dns_capture == "true"
+        !self.is_router() && self.identity.metadata.dns_capture == "true"
     }
 
     /// The virtual IPs of a service, as this proxy's workload dials them.

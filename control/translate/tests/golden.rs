@@ -6,18 +6,19 @@
 
 mod mesh;
 
-use meltemi_mesh::ProxyView;
+use meltemi_mesh::{ProxyKind, ProxyView};
 use meltemi_proto::{any, json, type_url};
 use meltemi_translate::{Names, resources};
 use mesh::cases::{self, Case, Proxy};
 use serde_json::{Map, Value};
 
-const TYPES: [(&str, &str); 5] = [
+const TYPES: [(&str, &str); 6] = [
     ("clusters", type_url::CLUSTER),
     ("endpoints", type_url::ENDPOINT),
     ("listeners", type_url::LISTENER),
     ("routes", type_url::ROUTE),
     ("secrets", type_url::SECRET),
+    ("names", type_url::NAME_TABLE),
 ];
 
 #[test]
@@ -63,6 +64,23 @@ fn shown(snapshot: &meltemi_mesh::Snapshot, view: &ProxyView, proxy: &Proxy) -> 
         types.insert(short.to_owned(), Value::Array(list.collect()));
     }
     Value::Object(types)
+}
+
+#[test]
+fn a_transparent_proxy_calls_its_workload_in_the_clients_name() {
+    let case = cases::all().into_iter().find(|case| case.folder.ends_with("bookinfo")).unwrap();
+    let snapshot = mesh::world(&case.input).snapshot();
+    let inbound = |mode: &str| {
+        let proxy = case.proxies.values().find(|proxy| proxy.identity(&snapshot).kind == ProxyKind::Sidecar);
+        let mut identity = proxy.unwrap().identity(&snapshot);
+        identity.metadata.interception_mode = mode.to_owned();
+        let all = meltemi_translate::listeners(&snapshot, &ProxyView::of(&snapshot, &identity));
+        let listener = all.into_iter().find(|listener| listener.name == "virtualInbound").unwrap();
+        let filters: Vec<String> = listener.listener_filters.iter().map(|f| f.name.clone()).collect();
+        (listener.transparent.is_some_and(|v| v.value), filters.join(" ").contains("original_src"))
+    };
+    assert_eq!(inbound("REDIRECT"), (false, false));
+    assert_eq!(inbound("TPROXY"), (true, true));
 }
 
 /// Keys in order: `name` and `@type` first, the others by the alphabet.

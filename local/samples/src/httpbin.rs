@@ -1,10 +1,11 @@
 //! `httpbin`: shows a request back to its sender, and answers in the ways that tests need.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{OriginalUri, Path, Query};
+use axum::extract::{ConnectInfo, OriginalUri, Path, Query};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -52,6 +53,7 @@ async fn anything(
     method: Method,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<Vec<(String, String)>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -66,15 +68,15 @@ async fn anything(
         "args": args,
         "headers": fields(&headers),
         "method": method.as_str(),
-        "origin": origin(&headers),
+        "origin": origin(&headers, peer),
         "url": format!("http://{host}{uri}"),
         "data": String::from_utf8_lossy(&body),
         "json": serde_json::from_slice::<Value>(&body).unwrap_or(Value::Null),
     }))
 }
 
-async fn ip(headers: HeaderMap) -> Response {
-    pretty(json!({"origin": origin(&headers)}))
+async fn ip(ConnectInfo(peer): ConnectInfo<SocketAddr>, headers: HeaderMap) -> Response {
+    pretty(json!({"origin": origin(&headers, peer)}))
 }
 
 async fn user_agent(headers: HeaderMap) -> Response {
@@ -151,9 +153,10 @@ fn canonical(name: &str) -> String {
     name.split('-').map(part).collect::<Vec<_>>().join("-")
 }
 
-fn origin(headers: &HeaderMap) -> String {
+/// Who asks: whom the proxies on the way name, else who is connected.
+fn origin(headers: &HeaderMap, peer: SocketAddr) -> String {
     let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    forwarded.unwrap_or("127.0.0.1").to_owned()
+    forwarded.map_or_else(|| peer.ip().to_canonical().to_string(), str::to_owned)
 }
 
 fn uuid() -> String {

@@ -14,7 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub async fn http(port: u16, router: Router) -> anyhow::Result<()> {
     let listener = bind(port).await?;
     println!("listening on port {port}");
-    axum::serve(listener, router.layer(from_fn(log))).with_graceful_shutdown(stopped()).await?;
+    let service = router.layer(from_fn(log)).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bookinfo;
+mod capture;
 mod cli;
 mod clients;
 mod cluster;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use meltemi_mesh::{ProxyIdentity, ProxyKind, Snapshot};
+use meltemi_proto::node::NodeMetadata;
 use serde::Deserialize;
 
 /// One proxy and the part of its resources that the case is about.
@@ -15,6 +16,9 @@ pub struct Proxy {
     namespace: String,
     #[serde(default)]
     pub istio_extensions: bool,
+    /// Node metadata.
+    #[serde(default)]
+    metadata: NodeMetadata,
     /// Type → what the names of the resources shown contain; empty shows all.
     pub show: BTreeMap<String, Vec<String>>,
 }
@@ -23,7 +27,8 @@ impl Proxy {
     /// The proxy as one that has none of Istio's own filters.
     pub fn identity(&self, snapshot: &Snapshot) -> ProxyIdentity {
         let kind = if self.kind == "router" { ProxyKind::Router } else { ProxyKind::Sidecar };
-        super::identity(snapshot, kind, &self.namespace, &self.pod)
+        let metadata = self.metadata.clone();
+        ProxyIdentity { metadata, ..super::identity(snapshot, kind, &self.namespace, &self.pod) }
     }
 }
 

@@ -139,7 +139,8 @@ fn names(clusters: &[Cluster]) -> ResourceSet {
         body = vec![0xff];
     }
     let name: Arc<str> = "".into();
-    let version = clusters.len().to_string().into();
+    let hosts: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let version = hosts.join(",").into();
     let resource =
         Resource { name: name.clone(), version, body: body.into(), type_url: type_url::NAME_TABLE };
     Arc::new([(name, resource)].into_iter().collect())
