@@ -71,10 +71,7 @@ spec:
 }
 
 fn ip_of(cluster: &Cluster, app: &str) -> String {
-    kubectl(
-        cluster,
-        &format!("-n {NAMESPACE} get pod -l app={app} -o jsonpath={{.items[0].status.podIP}}"),
-    )
+    kubectl(cluster, &format!("-n {NAMESPACE} get pod -l app={app} -o jsonpath={{.items[0].status.podIP}}"))
 }
 
 /// Asks from inside of a pod: what was answered and by which address, or curl's exit code.
@@ -143,7 +140,8 @@ fn hosts(cluster: &Cluster) {
     let two = answers(cluster, "curl", &url("two"), "hostname", &name("transparent"));
     assert!(one.starts_with("240.240.") && two.starts_with("240.240.") && one != two, "{one} {two}");
     // Names of the cluster, known to the mesh or not, and who has no captured look-ups.
-    let service = answers(cluster, "curl", "http://redirected:8000/hostname", "hostname", &name("redirected"));
+    let service =
+        answers(cluster, "curl", "http://redirected:8000/hostname", "hostname", &name("redirected"));
     assert!(service.starts_with("10.96."), "{service}");
     const CANNOT_RESOLVE: i32 = 6;
     let nobody = ask(cluster, "curl", &format!("http://nobody.{NAMESPACE}.svc.cluster.local/"));
