@@ -109,12 +109,13 @@ async fn delay(
     Path(seconds): Path<f64>,
     method: Method,
     uri: OriginalUri,
+    peer: ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, LONGEST_DELAY) } else { 0.0 };
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-    anything(method, uri, Query(Vec::new()), headers, body).await
+    anything(method, uri, Query(Vec::new()), peer, headers, body).await
 }
 
 async fn bytes(Path(count): Path<usize>) -> Response {
