@@ -11,7 +11,7 @@ fn pool() -> Rc<HostPool> {
     let proto = meltemi_proto::envoy::config::cluster::v3::Cluster { name: "a".into(), ..Default::default() };
     let cluster = Arc::new(crate::upstream::compile::compile(&proto, false, &deps).unwrap());
     let host = Arc::new(cluster.original_dst_host(([127, 0, 0, 1], 1).into()));
-    Pools::default().get(&cluster, &host, Wire::Http1, &TlsOverrides::default())
+    Pools::default().get(&cluster, &host, Wire::Http1, &Overrides::default())
 }
 
 #[tokio::test]
