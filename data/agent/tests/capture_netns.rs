@@ -450,15 +450,19 @@ fn destination(stream: &TcpStream) -> String {
 /// Answers what comes by UDP or TCP.
 fn resolve(v6: bool, port: u16, word: &'static str) {
     answer(v6, port, move |_| word.to_owned());
+    // Whoever asks too early waits in vain: the refusal is of no connection that is known.
+    let (bound, is_bound) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let socket =
             if port == AGENT_DNS { proxys_socket(v6) } else { UdpSocket::bind(any(v6, port)).unwrap() };
+        bound.send(()).unwrap();
         let mut buffer = [0; 64];
         loop {
             let (_, peer) = socket.recv_from(&mut buffer).unwrap();
             socket.send_to(word.as_bytes(), peer).unwrap();
         }
     });
+    is_bound.recv().unwrap();
 }
 
 /// The agent's socket for look-ups: its answers are told by their sender. Changes who this thread is.
