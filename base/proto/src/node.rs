@@ -202,6 +202,11 @@ impl NodeMetadata {
         }
     }
 
+    /// Who makes this node's resources: `grpc` for gRPC's own xDS clients, empty for proxies.
+    pub fn generator(&self) -> &str {
+        self.extra.get("GENERATOR").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// Addresses of the pod, those that parse.
     pub fn ips(&self) -> Vec<IpAddr> {
         self.instance_ips.split(',').filter_map(|ip| ip.trim().parse().ok()).collect()

@@ -156,15 +156,15 @@ impl Injector {
         let workload = Workload::of(original);
         let frame = Frame { pod: original, injector: self, context, config, workload, native };
         let addition = template::render(&frame, &templates)?;
+        let proxyless = templates.iter().any(|name| name == template::GRPC_AGENT);
         let mut result = merge(pod, &addition, native);
-        arrange(&mut result, native, frame.hold_application());
+        // Without a proxy the application waits for what the agent brings it, and is probed directly.
+        arrange(&mut result, native, frame.hold_application() || proxyless);
         let status_port = frame.status_port();
-        probes::rewrite(
-            &mut result,
-            original,
-            self.values.sidecar_injector_webhook.rewrite_app_http_probe,
-            status_port,
-        );
+        if !proxyless {
+            let rewrite = self.values.sidecar_injector_webhook.rewrite_app_http_probe;
+            probes::rewrite(&mut result, original, rewrite, status_port);
+        }
         prometheus::merge(&mut result, original, &self.mesh, status_port);
         self.write_status(&mut result, &addition);
         Ok((result, frame.config.warnings))

@@ -3,6 +3,7 @@
 mod container;
 mod env;
 mod gateway;
+mod grpc_agent;
 mod init;
 mod probe;
 mod resources;
@@ -15,6 +16,9 @@ use crate::inject::{Context, InjectError, Injector};
 use crate::overlay::overlay;
 use crate::pod::{PROXY_CONTAINER, PodRef, Workload, name};
 use crate::proxy_config::ProxyConfig;
+
+/// The template for applications whose gRPC is their own proxy.
+pub(crate) const GRPC_AGENT: &str = "grpc-agent";
 
 /// All that the built-in templates look at.
 pub(crate) struct Frame<'a> {
@@ -54,6 +58,7 @@ pub(crate) fn render(frame: &Frame<'_>, templates: &[String]) -> Result<Value, I
         let part = match template.as_str() {
             "sidecar" => sidecar::render(frame),
             "gateway" => gateway::render(frame),
+            GRPC_AGENT => grpc_agent::render(frame),
             custom => render_custom(frame.injector, custom)?,
         };
         overlay(&mut addition, &part);
@@ -65,7 +70,7 @@ pub(crate) fn render(frame: &Frame<'_>, templates: &[String]) -> Result<Value, I
 fn render_custom(injector: &Injector, template: &str) -> Result<Value, InjectError> {
     let fault = |message: String| InjectError::Template { template: template.to_owned(), message };
     let Some(text) = injector.config.templates.get(template) else {
-        let mut known = vec!["sidecar", "gateway"];
+        let mut known = vec!["sidecar", "gateway", GRPC_AGENT];
         known.extend(injector.config.templates.keys().map(String::as_str));
         return Err(fault(format!("no such template; there are {}", known.join(", "))));
     };

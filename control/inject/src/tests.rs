@@ -3,6 +3,7 @@
 mod decision;
 mod pods;
 mod probing;
+mod proxyless;
 
 use serde_json::{Value, json};
 

@@ -169,8 +169,15 @@ fn extensions(node: &Node) -> BTreeSet<String> {
     let names = node.extensions.iter().map(|extension| extension.name.as_str());
     let types = node.extensions.iter().flat_map(|extension| &extension.type_urls);
     let all = names.chain(types.map(|url| meltemi_proto::any::message_name(url)));
-    all.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    let mut all: BTreeSet<String> = all.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if LEAST_REQUEST_AGENTS.contains(&node.user_agent_name.as_str()) {
+        all.insert("envoy.load_balancing_policies.least_request".to_owned());
+    }
+    all
 }
+
+/// gRPC's clients do not tell what they have; these are known to balance by the fewest requests.
+const LEAST_REQUEST_AGENTS: [&str; 2] = ["gRPC Go", "gRPC Java"];
 
 /// One proxy's stream.
 pub struct ProxySession {

@@ -112,6 +112,7 @@ fn sees_the_same(a: &ProxyView, b: &ProxyView) -> bool {
     let family = |view: &ProxyView| view.identity.ips.first().map(std::net::IpAddr::is_ipv4);
     family(a) == family(b)
         && a.identity.kind == b.identity.kind
+        && a.identity.metadata.generator() == b.identity.metadata.generator()
         && a.identity.namespace == b.identity.namespace
         && a.identity.service_account == b.identity.service_account
         && a.identity.extensions == b.identity.extensions

@@ -1,6 +1,7 @@
 //! istiod from a cluster's objects to what a proxy gets, over real gRPC on the loopback.
 
 mod ads;
+mod grpc;
 mod isolation;
 pub mod proxy;
 mod tls;

@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub stats: bool,
     /// Counts of gRPC messages.
     pub grpc_stats: bool,
+    /// For gRPC without a proxy: balancing by the fewest requests. Envoy always has it.
+    pub least_request: bool,
 }
 
 impl Capabilities {
@@ -35,6 +37,7 @@ impl Capabilities {
                 "envoy.filters.http.grpc_stats",
                 "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
             ]),
+            least_request: any(&["envoy.load_balancing_policies.least_request"]),
         }
     }
 }

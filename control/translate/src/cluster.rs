@@ -17,6 +17,7 @@ mod upstream_tls;
 
 pub(crate) use outbound::discovery;
 pub use outbound::{ClusterSpec, config_path, specs};
+pub(crate) use upstream_tls::identities;
 
 /// All clusters of a proxy, in a fixed order.
 pub fn clusters(snapshot: &Snapshot, view: &ProxyView) -> Vec<Cluster> {

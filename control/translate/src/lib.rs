@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod listener;
 mod name;
 pub mod names;
+pub mod proxyless;
 pub mod resource;
 pub mod route;
 pub mod secret;

@@ -53,7 +53,7 @@ fn own_port(configured: i32, default: u16) -> u16 {
 }
 
 /// A network filter with its configuration.
-fn filter(name: &str, config: wkt::Any) -> Filter {
+pub(crate) fn filter(name: &str, config: wkt::Any) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(config)) }
 }
 

@@ -46,6 +46,9 @@ pub type Resources = BTreeMap<Arc<str>, Resource>;
 
 /// The resources of one type for a proxy. A type that this control plane does not serve has none.
 pub fn resources(type_url: &str, snapshot: &Snapshot, view: &ProxyView, names: &Names<'_>) -> Resources {
+    if crate::proxyless::is(view) {
+        return crate::proxyless::resources(type_url, snapshot, view, names);
+    }
     match type_url {
         type_url::CLUSTER => encode(type_url::CLUSTER, crate::clusters(snapshot, view), names, |c| &c.name),
         type_url::ENDPOINT => {
@@ -65,7 +68,7 @@ pub fn resources(type_url: &str, snapshot: &Snapshot, view: &ProxyView, names: &
     }
 }
 
-fn encode<M: Message + Name>(
+pub(crate) fn encode<M: Message + Name>(
     type_url: &'static str,
     messages: Vec<M>,
     names: &Names<'_>,

@@ -17,6 +17,8 @@ mod outbound;
 mod retry;
 
 pub use inbound::inbound_route;
+pub(crate) use matching::any_request;
+pub(crate) use outbound::of_service;
 
 /// Largest body of a direct response, in bytes.
 const MAX_DIRECT_RESPONSE: u32 = 1_048_576;

@@ -48,8 +48,15 @@ fn proxy(kind: ProxyKind, namespace: &str, name: &str, ip: &str, app: (&str, &st
     }
 }
 
+/// A gRPC program without a proxy.
+fn proxyless(mut identity: ProxyIdentity) -> ProxyIdentity {
+    identity.metadata.extra.insert("GENERATOR".to_owned(), "grpc".into());
+    identity
+}
+
 fn proxies() -> Vec<ProxyIdentity> {
     vec![
+        proxyless(proxy(ProxyKind::Sidecar, "a", "grpc-1", "10.1.0.2", ("app", "web"))),
         proxy(ProxyKind::Sidecar, "a", "web-1", "10.1.0.1", ("app", "web")),
         proxy(ProxyKind::Sidecar, "a", "vm", "192.168.0.7", ("app", "web")),
         proxy(ProxyKind::Sidecar, "b", "api-1", "10.1.0.4", ("app", "api")),

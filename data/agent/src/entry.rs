@@ -22,6 +22,7 @@ use crate::envoy::Envoy;
 use crate::http_client::{Target, send};
 use crate::istiod::Failure;
 use crate::net::Dial;
+use crate::proxyless::Proxyless;
 use crate::settings::Settings;
 
 /// Runs `pilot-agent` (or `istio-iptables`) with these arguments, the program's name first. `engine` is the data
@@ -98,6 +99,7 @@ fn run_proxy(args: &ProxyArgs, engine: Arc<dyn Starter>) -> Result<(), Failure> 
         settings.proxy_config.concurrency = Some(args.concurrency);
     }
     let starter: Arc<dyn Starter> = match wanted_plane(&env)? {
+        _ if env.flag("DISABLE_ENVOY") == Some(true) => Arc::new(Proxyless::new(&settings)?),
         Plane::Engine => engine,
         Plane::Envoy => Arc::new(Envoy::new(env.get("MELTEMI_ENVOY"))),
     };

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod istiod;
 pub mod last_good;
 pub mod net;
+pub mod proxyless;
 pub mod relay;
 mod run;
 pub mod settings;

@@ -20,10 +20,11 @@ use crate::bootstrap::{admin_port, bootstrap};
 use crate::data_plane::{DataPlane, StartOptions, Starter};
 use crate::dns::{Names, Server, Upstream};
 use crate::http_client::Target;
-use crate::identity::{Rotation, Secrets, Signer};
+use crate::identity::{Rotation, Secrets, Signer, Workload};
 use crate::istiod::{Failure, Istiod};
 use crate::last_good::{Directory, Keeper};
 use crate::net::{Dial, listen_unix};
+use crate::proxyless;
 use crate::relay::{Relay, Watcher};
 use crate::settings::Settings;
 use crate::status::{AgentMetrics, Probers, Scrapes, Status, application, router};
@@ -40,11 +41,22 @@ pub async fn proxy(settings: Settings, starter: Arc<dyn Starter>, signal: Shutdo
     // The agent's own tasks outlive the signal: the proxy needs them while it drains.
     let tasks = Shutdown::new();
     let directory = last_good_directory(&settings);
-    let secrets = start_identity(&settings, &metrics, &readiness, &tasks, directory.clone())?;
-    let keeper =
-        directory.map_or_else(Keeper::in_memory, |directory| Keeper::open(directory, &settings.node));
+    let workload = start_identity(&settings, &metrics, &readiness, &tasks, directory.clone())?;
+    if let Some(directory) = &settings.paths.output_certs {
+        let condition = readiness.condition("certificate files");
+        tokio::spawn(proxyless::keep_written(directory.clone(), workload.clone(), condition));
+    }
+    let connected = readiness.condition("control plane");
+    let keeper = if settings.proxyless() {
+        // Nobody asks the control plane for anything before the application runs, which waits for us.
+        connected.ready();
+        // Several programs may ask, each for its own: what one has stands in for no other.
+        Keeper::nothing()
+    } else {
+        directory.map_or_else(Keeper::in_memory, |directory| Keeper::open(directory, &settings.node))
+    };
     let names = serve_dns(&settings, &metrics, &tasks).await?;
-    serve_sockets(&settings, &metrics, &readiness, (secrets, names), &tasks, keeper)?;
+    serve_sockets(&settings, &metrics, connected, (Secrets::new(workload), names), &tasks, keeper)?;
     let plane = starter.start(bootstrap(&settings, starter.extensions()), start_options(&settings)).await?;
     let (quit, drain) = (signal.child(), Arc::new(Notify::new()));
     let status = Status {
@@ -119,7 +131,7 @@ fn start_identity(
     readiness: &Readiness,
     tasks: &Shutdown,
     directory: Option<Directory>,
-) -> Result<Secrets, Failure> {
+) -> Result<watch::Receiver<Option<Workload>>, Failure> {
     let (current, workload) = watch::channel(None);
     let rotation = Rotation {
         id: SpiffeId::new(&settings.trust_domain, &settings.node.namespace, &settings.service_account)?,
@@ -133,7 +145,7 @@ fn start_identity(
         failures: metrics.failed_outgoing_requests.clone(),
     };
     tokio::spawn(rotation.run(tasks.clone()));
-    Ok(Secrets::new(workload))
+    Ok(workload)
 }
 
 /// Answers captured look-ups; gives where tables of names go.
@@ -154,14 +166,14 @@ async fn serve_dns(
 fn serve_sockets(
     settings: &Arc<Settings>,
     metrics: &AgentMetrics,
-    readiness: &Readiness,
+    connected: Condition,
     (secrets, names): (Secrets, Option<Arc<Names>>),
     tasks: &Shutdown,
     keeper: Keeper,
 ) -> Result<(), Failure> {
     let relay = Relay {
         istiod: Istiod::discovery(settings),
-        watcher: Arc::new(Configured(readiness.condition("control plane"))),
+        watcher: Arc::new(Configured(connected)),
         keeper,
         attempts: Arc::default(),
         names,
@@ -172,6 +184,9 @@ fn serve_sockets(
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(usize::MAX);
     let xds = listen(&settings.paths.xds)?;
+    if settings.proxyless() {
+        proxyless::open_to_application(&settings.paths.xds)?;
+    }
     tokio::spawn(Grpc::builder().add_service(ads).serve_with_incoming_shutdown(xds, stop(tasks)));
     let sds = listen(&settings.paths.sds)?;
     let service = sds_service(Arc::new(secrets));

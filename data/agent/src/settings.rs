@@ -32,6 +32,10 @@ pub struct Paths {
     pub config_dir: PathBuf,
     /// Where the last good configuration and the certificate are kept.
     pub last_good: PathBuf,
+    /// Where the workload's certificates are written; they are kept in memory only if this is not set.
+    pub output_certs: Option<PathBuf>,
+    /// Where the bootstrap of the application's gRPC is written, if there is no proxy.
+    pub grpc_bootstrap: PathBuf,
 }
 
 /// The agent's settings.
@@ -149,6 +153,11 @@ impl Settings {
         })
     }
 
+    /// Is the application's gRPC its own proxy?
+    pub fn proxyless(&self) -> bool {
+        self.metadata.generator() == "grpc"
+    }
+
     /// How long to go on serving after SIGTERM before the process leaves.
     pub fn termination_drain(&self) -> Duration {
         self.proxy_config.termination_drain_duration.as_ref().map_or(Duration::from_secs(5), |value| value.0)
@@ -174,6 +183,10 @@ impl Paths {
             token: "/var/run/secrets/tokens/istio-token".into(),
             sds: "./var/run/secrets/workload-spiffe-uds/socket".into(),
             xds: config_dir.join("XDS"),
+            output_certs: env.get("OUTPUT_CERTS").map(PathBuf::from),
+            grpc_bootstrap: env
+                .get("GRPC_XDS_BOOTSTRAP")
+                .map_or_else(|| config_dir.join("grpc-bootstrap.json"), PathBuf::from),
             config_dir,
             last_good: "/var/lib/istio/data/last-good".into(),
         }

@@ -4,6 +4,7 @@ mod admin_view;
 pub mod bootstrap;
 mod commands;
 mod control;
+mod references;
 
 use std::io;
 use std::net::SocketAddr;
@@ -90,6 +91,14 @@ impl Engine {
                 source: io::Error::other("it ended before the engine had started"),
             }),
         }
+    }
+
+    /// Checks a bootstrap as [`start`](Engine::start) would, without opening a port.
+    ///
+    /// # Errors
+    /// When a static resource of the bootstrap is refused; every one is named.
+    pub fn validate(bootstrap: &Bootstrap, options: &Options) -> Result<(), StartError> {
+        control::validate(bootstrap, options)
     }
 
     /// What the engine has, for `Node.extensions`: the control plane sends nothing else.

@@ -55,6 +55,8 @@ pub fn lookup(image: &str) -> Option<Sample> {
     match (owner, name) {
         (_, "examples-helloworld-v1") => Some(sample.env("SERVICE_VERSION", "v1")),
         (_, "examples-helloworld-v2") => Some(sample.env("SERVICE_VERSION", "v2")),
+        // Python's httpbin of the books, on the port that its image serves.
+        ("citizenstig", "httpbin") => Some(sample.args(&["--port", "8000"])),
         (_, "go-httpbin") => Some(sample.args(&["--port", "8080"])),
         ("curlimages", "curl") | ("nicolaka", "netshoot") | (_, "sleep") => Some(sample),
         (_, "curl" | "netshoot") => None,
@@ -106,6 +108,9 @@ mod tests {
         ] {
             assert_eq!(lookup(image).map(|s| s.applet), Some(applet), "{image}");
         }
+        let args = |image: &str| lookup(image).map(|s| s.args.join(" "));
+        assert_eq!(args("citizenstig/httpbin").as_deref(), Some("--port 8000"));
+        assert_eq!(args("docker.io/kennethreitz/httpbin").as_deref(), Some(""));
         assert_eq!(lookup("nginx:1.25"), None);
         assert_eq!(lookup("examples-bookinfo-reviews-v9"), None);
         assert_eq!(lookup("example.com/someone/curl"), None);

@@ -10,6 +10,7 @@ use clap::{Parser, ValueEnum};
 use meltemi_process::{logging, shutdown};
 use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
 use meltemi_proxy::engine::{Engine, Options, bootstrap};
+use prost::Message as _;
 
 /// Run the engine on an Envoy bootstrap (YAML or JSON), without agent and mesh.
 #[derive(Debug, Parser)]
@@ -18,9 +19,12 @@ struct Cli {
     /// File that holds the bootstrap.
     #[arg(short = 'c', long, value_name = "FILE", required_unless_present = "config_yaml")]
     config_path: Option<PathBuf>,
-    /// The bootstrap itself, instead of a file.
-    #[arg(long, value_name = "YAML", conflicts_with = "config_path")]
+    /// The bootstrap itself; with a file, what is merged over it.
+    #[arg(long, value_name = "YAML")]
     config_yaml: Option<String>,
+    /// Serve, or only check the configuration.
+    #[arg(long, value_name = "MODE", default_value = "serve")]
+    mode: Mode,
     /// Worker threads; one for each core if not given.
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<usize>,
@@ -36,6 +40,45 @@ struct Cli {
     /// Cluster of this node, instead of the bootstrap's.
     #[arg(long, value_name = "NAME")]
     service_cluster: Option<String>,
+    /// Zone of this node, instead of the bootstrap's.
+    #[arg(long, value_name = "ZONE")]
+    service_zone: Option<String>,
+    /// File to write the address of the admin interface into.
+    #[arg(long, value_name = "FILE")]
+    admin_address_path: Option<PathBuf>,
+    #[command(flatten)]
+    unused: Unused,
+}
+
+/// Flags of Envoy's that mean nothing here, so that command lines written for it work: there is no hot restart, and one
+/// level for all of the log.
+#[derive(Debug, clap::Args)]
+struct Unused {
+    #[arg(long, hide = true)]
+    base_id: Option<u32>,
+    #[arg(long, hide = true)]
+    use_dynamic_base_id: bool,
+    #[arg(long, hide = true)]
+    restart_epoch: Option<u32>,
+    #[arg(long, hide = true)]
+    disable_hot_restart: bool,
+    #[arg(long, hide = true)]
+    parent_shutdown_time_s: Option<u64>,
+    #[arg(long, hide = true)]
+    drain_strategy: Option<String>,
+    #[arg(long, hide = true)]
+    component_log_level: Option<String>,
+    #[arg(long, hide = true)]
+    log_format: Option<String>,
+    #[arg(long, hide = true)]
+    file_flush_interval_msec: Option<u64>,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Serve,
+    Validate,
 }
 
 /// Envoy's names of levels.
@@ -100,7 +143,16 @@ fn serve(cli: Cli) -> anyhow::Result<()> {
         drain_time: Duration::from_secs(cli.drain_time_s),
         ..Options::default()
     };
+    if cli.mode == Mode::Validate {
+        Engine::validate(&bootstrap, &options)?;
+        let name = cli.config_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        println!("configuration '{name}' OK");
+        return Ok(());
+    }
     let engine = Engine::start(bootstrap, options)?;
+    if let (Some(path), Some(address)) = (&cli.admin_address_path, engine.admin_address()) {
+        std::fs::write(path, address.to_string()).with_context(|| path.display().to_string())?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = shutdown::signals()?;
@@ -118,14 +170,22 @@ impl Cli {
     fn bootstrap(&self) -> anyhow::Result<Bootstrap> {
         let mut bootstrap = match (&self.config_path, &self.config_yaml) {
             (Some(path), _) => bootstrap::load(path).with_context(|| path.display().to_string())?,
-            (None, Some(text)) => bootstrap::parse(text)?,
+            (None, Some(_)) => Bootstrap::default(),
             (None, None) => anyhow::bail!("no bootstrap: name a file with --config-path"),
         };
+        if let Some(text) = &self.config_yaml {
+            let more = bootstrap::parse(text).context("--config-yaml")?;
+            // As messages merge: fields replace, lists grow.
+            bootstrap.merge(more.encode_to_vec().as_slice())?;
+        }
         if let Some(id) = &self.service_node {
             bootstrap.node.get_or_insert_default().id.clone_from(id);
         }
         if let Some(cluster) = &self.service_cluster {
             bootstrap.node.get_or_insert_default().cluster.clone_from(cluster);
+        }
+        if let Some(zone) = &self.service_zone {
+            bootstrap.node.get_or_insert_default().locality.get_or_insert_default().zone.clone_from(zone);
         }
         Ok(bootstrap)
     }
@@ -151,9 +211,20 @@ mod tests {
     }
 
     #[test]
-    fn a_bootstrap_is_needed_and_only_one() {
+    fn a_bootstrap_is_needed_and_more_is_merged_over_it() {
         assert!(Cli::try_parse_from(["envoy"]).is_err());
-        assert!(Cli::try_parse_from(["envoy", "-c", "a.yaml", "--config-yaml", "{}"]).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("base.yaml");
+        std::fs::write(&path, "node: { id: a, cluster: b }\nstatic_resources: { clusters: [{ name: one }] }")
+            .unwrap();
+        let more = "node: { cluster: c }\nstatic_resources: { clusters: [{ name: two }] }";
+        let words =
+            ["envoy".as_ref(), "-c".as_ref(), path.as_os_str(), "--config-yaml".as_ref(), more.as_ref()];
+        let merged = Cli::try_parse_from(words).unwrap().bootstrap().unwrap();
+        let node = merged.node.unwrap();
+        assert_eq!((node.id.as_str(), node.cluster.as_str()), ("a", "c"));
+        let clusters = merged.static_resources.unwrap().clusters;
+        assert_eq!(clusters.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn gateway(frame: &Frame<'_>) -> Value {
     container
 }
 
-fn base(frame: &Frame<'_>, role: &str) -> Value {
+pub(super) fn base(frame: &Frame<'_>, role: &str) -> Value {
     let mut container = json!({
         "name": PROXY_CONTAINER,
         "image": image(frame),
@@ -118,7 +118,7 @@ fn lifecycle(frame: &Frame<'_>) -> Option<Value> {
     }
 }
 
-fn security(frame: &Frame<'_>) -> Value {
+pub(super) fn security(frame: &Frame<'_>) -> Value {
     let privileged = frame.injector.values.global.proxy.privileged;
     // Transparent proxying sets options on sockets that only root with NET_ADMIN may set.
     let tproxy = frame.config.interception_mode(frame.pod) == "TPROXY";

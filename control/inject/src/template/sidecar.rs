@@ -41,7 +41,7 @@ fn labels(frame: &Frame<'_>) -> Map<String, Value> {
 }
 
 /// `kubectl logs` and `exec` must land in the application, not in the proxy.
-fn annotations(frame: &Frame<'_>) -> Map<String, Value> {
+pub(super) fn annotations(frame: &Frame<'_>) -> Map<String, Value> {
     let mut annotations = super::gateway::annotations(frame);
     if let Some(first) = frame.app_containers().next() {
         for key in ["kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"]

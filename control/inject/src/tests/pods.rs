@@ -177,7 +177,9 @@ fn own_templates_are_yaml_laid_over_the_pod() {
     };
     assert_eq!(names(&injected.pod, "containers"), ["reviews", "helper"]);
     assert_eq!(injected.pod["metadata"]["labels"]["team"], "a");
-    for (template, word) in [("missing", "there are sidecar, gateway, extra, go"), ("go", "not supported")] {
+    for (template, word) in
+        [("missing", "there are sidecar, gateway, grpc-agent, extra, go"), ("go", "not supported")]
+    {
         let pod = with_annotation("inject.istio.io/templates", template);
         let error = injector.inject(&pod, &context).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");

@@ -97,7 +97,7 @@ fn mesh_socket(
 }
 
 /// Identities of the workloads behind the service, in every name that the mesh has.
-fn identities(snapshot: &Snapshot, spec: &ClusterSpec<'_>) -> BTreeSet<String> {
+pub fn identities(snapshot: &Snapshot, spec: &ClusterSpec<'_>) -> BTreeSet<String> {
     let settings = &snapshot.settings;
     let mut all: BTreeSet<String> = spec.service.subject_alt_names.iter().cloned().collect();
     let endpoints = snapshot.endpoints_of(&spec.service.key);

@@ -41,6 +41,19 @@ pub fn routes<'n>(
     names.map(|name| route(snapshot, view, &routed, name)).collect()
 }
 
+/// The virtual host of one port of a service, as a sidecar would have it.
+pub fn of_service(
+    snapshot: &Snapshot,
+    view: &ProxyView,
+    service: &Service,
+    port: &Port,
+) -> Vec<v3::VirtualHost> {
+    let routed = Routed::of(snapshot, view);
+    let mut hosts = Hosts { snapshot, view, routed: &routed, domains: BTreeSet::new(), list: Vec::new() };
+    hosts.add_service(service, port);
+    hosts.list
+}
+
 /// One route configuration: `9080`, or `host:port` of a service whose protocol is sniffed.
 fn route(snapshot: &Snapshot, view: &ProxyView, routed: &Routed<'_>, name: &str) -> v3::RouteConfiguration {
     let (only, port) = match name.rsplit_once(':') {

@@ -34,12 +34,18 @@ struct State {
 pub struct Keeper {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+    off: bool,
 }
 
 impl Keeper {
     /// Without a directory: nothing survives this process.
     pub fn in_memory() -> Self {
-        Self { state: Arc::default(), changed: Arc::default() }
+        Self { state: Arc::default(), changed: Arc::default(), off: false }
+    }
+
+    /// Where nothing is to be kept at all.
+    pub fn nothing() -> Self {
+        Self { off: true, ..Self::in_memory() }
     }
 
     /// With what `directory` holds for this proxy. A task keeps the directory up to date.
@@ -67,6 +73,9 @@ impl Keeper {
 
     /// The proxy has said something on this stream; `changed`: it has accepted something.
     pub fn note(&self, stream: &Stream, changed: bool) {
+        if self.off {
+            return;
+        }
         let mut state = self.state.lock();
         if changed {
             state.accepted = stream.accepted();

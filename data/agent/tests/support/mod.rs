@@ -222,6 +222,8 @@ fn settings(dir: &Path, port: u16, status_port: u16) -> Settings {
         xds: dir.join("run/XDS"),
         config_dir: dir.join("run"),
         last_good: dir.join("last-good"),
+        output_certs: None,
+        grpc_bootstrap: dir.join("grpc-bootstrap.json"),
     };
     settings
 }

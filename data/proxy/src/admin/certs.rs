@@ -13,7 +13,13 @@ use crate::telemetry::info::CertificateInfo;
 
 pub(super) fn answer(admin: &Admin) -> Answer {
     let all = proto::Certificates { certificates: admin.certificates.certificates() };
-    to_json_as(&all, Style { proto_names: true }).map_or_else(failed, |value| Answer::json(&value))
+    to_json_as(&all, Style { proto_names: true }).map_or_else(failed, |mut value| {
+        if all.certificates.is_empty() {
+            // Other than proto-JSON by itself, Envoy shows the empty list.
+            value["certificates"] = serde_json::json!([]);
+        }
+        Answer::json(&value)
+    })
 }
 
 /// A certificate as `/certs` shows it; `path` says where it came from, e.g. `<inline>`.

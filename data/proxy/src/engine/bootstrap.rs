@@ -38,12 +38,27 @@ pub fn load(path: &Path) -> Result<Bootstrap, LoadError> {
 /// # Errors
 /// When it is neither, or no bootstrap.
 pub fn parse(text: &str) -> Result<Bootstrap, LoadError> {
-    let json: serde_json::Value = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| LoadError::Syntax(error.to_string()))?
-    } else {
-        yaml_serde::from_str(text).map_err(|error| LoadError::Syntax(error.to_string()))?
+    // First for itself: what is wrong with the text is no matter of its fields.
+    yaml_serde::from_str::<serde_json::Value>(text).map_err(|error| LoadError::Syntax(error.to_string()))?;
+    // Then from the text and not from that value, because only the text has lines. JSON is YAML.
+    meltemi_proto::json::from_deserializer(yaml_serde::Deserializer::from_str(text))
+        .map_err(|error| LoadError::Message(at_its_line(text, &error.to_string())))
+}
+
+/// An unknown field is told with the line of the mapping that it is in; people look for the line of the field.
+fn at_its_line(text: &str, error: &str) -> String {
+    let line = || {
+        let (message, place) = error.rsplit_once(" at line ").unwrap_or((error, "1"));
+        let name = message.rsplit_once("unrecognized field name '")?.1.strip_suffix('\'')?;
+        let mapping: usize = place.split(' ').next()?.parse().ok()?;
+        let is_it = |line: &str| {
+            let key = line.trim_start_matches([' ', '-', '{', '"', '\'']);
+            key.strip_prefix(name).is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(':'))
+        };
+        let found = text.lines().enumerate().skip(mapping.saturating_sub(1)).find(|(_, line)| is_it(line));
+        Some(format!("{message} at line {}", found.map_or(mapping, |(index, _)| index + 1)))
     };
-    meltemi_proto::json::from_json(&json).map_err(|error| LoadError::Message(error.to_string()))
+    line().unwrap_or_else(|| error.to_owned())
 }
 
 #[cfg(test)]
@@ -57,8 +72,17 @@ mod tests {
         );
         assert_eq!(yaml.unwrap().node.unwrap().id, "a");
         assert_eq!(parse("{\"node\":{\"id\":\"a\"}}").unwrap().node.unwrap().id, "a");
-        let error = parse("node: { idd: a }").unwrap_err().to_string();
-        assert!(error.contains("idd"), "{error}");
+        let error = parse("node:\n  id: a\n  idd: a").unwrap_err().to_string();
+        assert!(error.contains("idd") && error.contains("line 3"), "{error}");
+        // Also inside of messages that are typed where they stand.
+        let error = parse(
+            "static_resources:\n  listeners:\n  - filter_chains:\n    - filters:\n      - typed_config:\n          \"@type\": \
+                           type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy\n          stat_prefixx: a",
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("stat_prefixx") && error.contains("line 7"), "{error}");
+        let error = parse("node: { id: a }\nadmin: {}\nadminn: {}").unwrap_err().to_string();
+        assert!(error.contains("line 3"), "{error}");
         assert!(parse("{").is_err());
     }
 }

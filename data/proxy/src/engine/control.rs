@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::admin_view::View;
 use super::commands::obey;
-use super::{Command, Options, StartError, Started};
+use super::{Command, Options, StartError, Started, references};
 use crate::admin;
 use crate::base::address::Address;
 use crate::base::reject::{At, Reject};
@@ -84,18 +84,39 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Takes a bootstrap in as far as that goes without opening a port, and tells all that is wrong with it.
+pub(super) fn validate(bootstrap: &Bootstrap, options: &Options) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { what: "runtime".into(), source })?;
+    // What is spawned is never run: it goes with the set.
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let prepared = prepare(bootstrap, options, &CancellationToken::new())?;
+        drop(prepared);
+        admin_address(bootstrap).map(|_| ())
+    })
+}
+
 struct Built {
     started: Started,
     feed: SharedFeed,
     sinks: Sinks,
 }
 
-async fn build(
-    bootstrap: Bootstrap,
+/// Everything compiled, nothing opened.
+struct Prepared {
+    feed: SharedFeed,
+    deps: Deps,
+    concurrency: usize,
+}
+
+fn prepare(
+    bootstrap: &Bootstrap,
     options: &Options,
-    commands: &mpsc::UnboundedSender<Command>,
     stop: &CancellationToken,
-) -> Result<Built, StartError> {
+) -> Result<Prepared, StartError> {
     let concurrency = match options.concurrency {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
@@ -130,20 +151,34 @@ async fn build(
         drain_time: options.drain_time,
         stop: stop.clone(),
     });
-    load_static(&feed, &bootstrap)?;
+    load_static(&feed, bootstrap)?;
     if let Some(dynamic) = &bootstrap.dynamic_resources {
         subscribe(&feed, dynamic, &deps, stop).map_err(one)?;
     }
+    Ok(Prepared { feed, deps, concurrency })
+}
+
+fn admin_address(bootstrap: &Bootstrap) -> Result<Option<Address>, StartError> {
+    let address = bootstrap.admin.as_ref().and_then(|admin| admin.address.as_ref());
+    address.map(|proto| Address::compile(proto).at("admin.address").map_err(one)).transpose()
+}
+
+async fn build(
+    bootstrap: Bootstrap,
+    options: &Options,
+    commands: &mpsc::UnboundedSender<Command>,
+    stop: &CancellationToken,
+) -> Result<Built, StartError> {
+    let Prepared { feed, deps, concurrency } = prepare(&bootstrap, options, stop)?;
+    let (stats, sinks) = (deps.stats.clone(), deps.sinks.clone());
     feed::be_patient(&feed);
     feed::settle(&feed);
     let live = feed.borrow().live();
     let listeners = feed.borrow().listeners().active();
     tokio::task::spawn_local(vital_signs(ServerStats::new(&stats, "server."), live.clone(), concurrency));
-    let admin_at = bootstrap.admin.as_ref().and_then(|a| a.address.clone());
-    let admin = match admin_at {
+    let admin = match admin_address(&bootstrap)? {
         None => None,
-        Some(proto) => {
-            let address = Address::compile(&proto).at("admin.address").map_err(one)?;
+        Some(address) => {
             let view = View::new(bootstrap, &feed, &deps, (commands.clone(), options, concurrency));
             Some(serve_admin(&address, view.admin(stats.clone(), sinks.clone()), stop.clone()).await?)
         }
@@ -165,13 +200,21 @@ fn load_static(feed: &SharedFeed, bootstrap: &Bootstrap) -> Result<(), StartErro
         rejects.extend(taken.at(format_args!("static_resources.secrets[{index}]({})", secret.name)).err());
     }
     for (index, cluster) in resources.clusters.iter().enumerate() {
+        debug!(name = cluster.name, "static cluster");
         let taken = feed_mut.static_cluster(cluster, feed);
         rejects.extend(taken.at(format_args!("static_resources.clusters[{index}]({})", cluster.name)).err());
     }
     for (index, listener) in resources.listeners.iter().enumerate() {
+        debug!(name = listener.name, "static listener");
         let taken = feed_mut.static_listener(listener.clone());
         rejects
             .extend(taken.at(format_args!("static_resources.listeners[{index}]({})", listener.name)).err());
+    }
+    for (index, listener) in resources.listeners.iter().enumerate() {
+        let known = |name: &str| resources.clusters.iter().any(|cluster| cluster.name == name);
+        let checked = references::check(listener, &known);
+        rejects
+            .extend(checked.at(format_args!("static_resources.listeners[{index}]({})", listener.name)).err());
     }
     if rejects.is_empty() { Ok(()) } else { Err(StartError::Bootstrap(rejects)) }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body::Body as _;
@@ -31,6 +31,9 @@ use crate::upstream::pool::{HostPool, Lease, Pools, SendFailure, Wire};
 use crate::upstream::transport::Transport;
 use crate::upstream::{Cluster, Host};
 
+/// The host that was asked for, where that of the endpoint took its place.
+pub(super) const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
+
 /// What all attempts of a request share.
 pub(super) struct Plan {
     pub(super) cluster: Arc<Cluster>,
@@ -41,6 +44,8 @@ pub(super) struct Plan {
     pub(super) high_priority: bool,
     pub(super) hash: Option<u64>,
     pub(super) auto_host: bool,
+    /// Envoy's own headers are not wanted.
+    pub(super) suppress_envoy_headers: bool,
     pub(super) downstream_http2: bool,
     /// The request wants to leave HTTP: HTTP/1.1 is used.
     pub(super) upgrade: bool,
@@ -204,6 +209,12 @@ impl Plan {
         let mut request = Request::new(self.upload.body());
         *request.headers_mut() = state.head.headers.clone();
         let rewritten = self.auto_host && !host.hostname.is_empty();
+        if rewritten
+            && !self.suppress_envoy_headers
+            && let Ok(original) = HeaderValue::from_str(&state.head.authority)
+        {
+            request.headers_mut().insert(ORIGINAL_HOST, original);
+        }
         let authority = if rewritten { &*host.hostname } else { state.head.authority.as_str() };
         fill(&mut request, &state.head, authority, http2)
             .ok_or(Failure::BadRequest(BadRequest::Malformed))?;

@@ -85,6 +85,9 @@ impl Exchange {
                 }
                 return tried.map_err(|missed| missed.failure);
             }
+            if let Ok(answer) = &tried {
+                plan.cluster.count_retried(answer.response.status());
+            }
             drop(tried);
             attempt.fresh = false;
             attempt.avoid.extend(host.filter(|_| retry.avoid_previous_hosts));

@@ -87,6 +87,7 @@ pub fn compile(
             .collect(),
         access_logs: AccessLogs::compile(&proto.access_log, &deps.sinks)?,
         suppress_envoy_headers,
+        inbound: direction == TrafficDirection::Inbound,
     })
 }
 

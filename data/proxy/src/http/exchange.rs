@@ -207,7 +207,9 @@ impl Exchange {
         state.info.flags.set(outcome.flag);
         state.info.details = Some(outcome.details.clone());
         let mut response = reply::failure(&outcome, state.info.grpc);
-        if outcome.broken == Some(Broken::Connect) && !state.may_have_arrived {
+        // For the proxy that asked; an application or a browser has no use for it.
+        let asked_by_proxy = self.conn.hcm.inbound;
+        if asked_by_proxy && outcome.broken == Some(Broken::Connect) && !state.may_have_arrived {
             reply::mark_not_delivered(&mut response);
         }
         response

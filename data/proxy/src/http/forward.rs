@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::admit::hop_by_hop;
-use super::attempt::{Answer, Plan};
+use super::attempt::{Answer, ORIGINAL_HOST, Plan};
 use super::download::Tail;
 use super::exchange::Exchange;
 use super::limits::{ASKS, Limits};
@@ -104,6 +104,7 @@ impl Exchange {
             high_priority: forward.high_priority,
             hash: forward.hash(&state.head, source),
             auto_host: matches!(forward.host, HostRewrite::Auto),
+            suppress_envoy_headers: self.conn.hcm.suppress_envoy_headers,
             downstream_http2: self.conn.http2,
             upgrade: self.upgrade.is_some(),
             picked: Cell::default(),
@@ -132,6 +133,12 @@ impl Exchange {
             state.head.path = path;
         }
         let host = chosen.weighted.and_then(|w| w.host.clone()).or_else(|| forward.host.apply(&state.head));
+        if host.is_some()
+            && !self.conn.hcm.suppress_envoy_headers
+            && let Ok(original) = HeaderValue::from_str(&state.head.authority)
+        {
+            state.head.headers.insert(ORIGINAL_HOST, original);
+        }
         if let Some(host) = host.or(changes.authority) {
             if forward.append_forwarded_host
                 && let Ok(original) = HeaderValue::from_str(&state.head.authority)

@@ -119,6 +119,8 @@ pub struct Routes {
 
 /// A HTTP connection manager.
 pub struct Hcm {
+    /// Clients are proxies of the mesh and not applications.
+    pub inbound: bool,
     /// Statistics.
     pub stats: HttpStats,
     /// Protocol.

@@ -141,6 +141,8 @@ pub struct Cluster {
     pub stats: ClusterStats,
     /// `upstream_rq_<code>`.
     pub codes: Arc<Group>,
+    /// `retry.upstream_rq_<code>`: answers that were not passed on because the request was sent again.
+    pub retried_codes: Arc<Group>,
     /// Replaced or removed: its idle connections are closed.
     pub retired: AtomicBool,
 }
@@ -204,6 +206,11 @@ impl Cluster {
             _ => self.stats.upstream_rq_5xx().inc(),
         }
         self.codes.counter(code.saturating_sub(100)).inc();
+    }
+
+    /// Counts an answer in whose place another was asked for.
+    pub fn count_retried(&self, status: StatusCode) {
+        self.retried_codes.counter(usize::from(status.as_u16()).saturating_sub(100)).inc();
     }
 
     /// The limits for a routing priority.

@@ -89,6 +89,7 @@ pub fn compile(proto: &Proto, from_api: bool, deps: &Deps) -> Compiled<Cluster> 
         metadata: proto.metadata.clone(),
         stats: ClusterStats::new(&deps.stats, &cluster_prefix(stat_name)),
         codes: deps.stats.codes(&format!("{}upstream_rq_", cluster_prefix(stat_name))),
+        retried_codes: deps.stats.codes(&format!("{}retry.upstream_rq_", cluster_prefix(stat_name))),
         retired: AtomicBool::new(false),
     };
     if cluster.discovery == Discovery::Static {

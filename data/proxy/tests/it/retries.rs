@@ -99,7 +99,9 @@ async fn what_a_sidecar_could_not_deliver_is_sent_to_another_host() {
     let app = Upstream::echo().await;
     let plain = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
     let dead = cluster("app", closed_port().await, "");
-    let broken = start(&bootstrap_of(&[listener(plain, "")], &[dead])).await;
+    // Only a proxy that asks is told that nothing was delivered.
+    let inbound = listener(plain, "").replacen("{ name: web,", "{ name: web, traffic_direction: INBOUND,", 1);
+    let broken = start(&bootstrap_of(&[inbound], &[dead])).await;
     let whole = start(&bootstrap_of(&[listener(plain, "")], &[cluster("app", app.address, "")])).await;
     let at = |engine: &meltemi_proxy::engine::Handle| endpoint(engine.listener_address("web").unwrap());
     let both = format!(

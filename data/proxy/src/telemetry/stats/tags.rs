@@ -28,7 +28,7 @@ pub enum Tag {
 /// Envoy's default tags that its Prometheus users know: the label and the pattern.
 const DEFAULTS: &[(&str, &str)] = &[
     ("envoy.response_code", r"_rq(_(\d{3}))$"),
-    ("envoy.response_code_class", r"_rq(_(\d)xx)$"),
+    ("envoy.response_code_class", r"_rq_((\d))xx$"),
     ("envoy.cluster_name", r"^cluster\.((.+?)\.)"),
     ("envoy.http_conn_manager_prefix", r"^http\.((.+?)\.)"),
     ("envoy.http_conn_manager_listener_prefix", r"^listener\..*?\.http\.((.+?)\.)"),
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(defaults().len(), DEFAULTS.len());
         assert_eq!(
             show(&defaults(), "listener.0.0.0.0_80.http.in.downstream_rq_2xx").split(' ').next(),
-            Some("listener.0.0.0_80.http.downstream_rq"),
+            Some("listener.0.0.0_80.http.downstream_rq_xx"),
         );
     }
 }
