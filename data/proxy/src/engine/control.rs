@@ -293,15 +293,19 @@ fn serve_admin_here(listener: std::net::TcpListener, admin: admin::Admin, stop: 
     }
 }
 
-async fn vital_signs(stats: ServerStats, live: tokio::sync::watch::Receiver<bool>, concurrency: usize) {
+async fn vital_signs(stats: ServerStats, mut live: tokio::sync::watch::Receiver<bool>, concurrency: usize) {
     let start = Instant::now();
     loop {
-        let is_live = *live.borrow();
+        let is_live = *live.borrow_and_update();
         stats.uptime().set(start.elapsed().as_secs());
         stats.concurrency().set(concurrency as u64);
         stats.live().set(u64::from(is_live));
         // Envoy's numbers: 0 live, 2 initializing.
         stats.state().set(if is_live { 0 } else { 2 });
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            // Whoever finds the engine ready finds it live here, too.
+            Ok(()) = live.changed() => {}
+        }
     }
 }
