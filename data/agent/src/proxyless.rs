@@ -3,6 +3,7 @@
 
 use std::fs::Permissions;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +11,21 @@ use std::sync::Arc;
 use meltemi_process::readiness::Condition;
 use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
 use meltemi_proto::envoy::config::core::v3::Extension;
+use meltemi_proto::ports;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{info, warn};
 
 use crate::data_plane::{DataPlane, StartOptions, Starter};
 use crate::identity::Workload;
 use crate::istiod::Failure;
 use crate::settings::Settings;
+
+/// Where the application finds the control plane. On a Unix socket gRPC in C, Python and others name the socket's path as the
+/// authority, in a form (`etc%2Fistio…`) that no HTTP/2 server has to take, and ours does not.
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ports::XDS_PLAIN);
 
 /// Names that gRPC servers ask for their listeners by; `%s` is the address.
 const SERVER_LISTENERS: &str = "xds.istio.io/grpc/lds/inbound/%s";
@@ -37,10 +45,9 @@ const ROOT: &str = "root-cert.pem";
 pub fn grpc_bootstrap(settings: &Settings) -> io::Result<Value> {
     let certs = settings.paths.output_certs.as_deref().unwrap_or(Path::new(DEFAULT_CERTS));
     let certs = std::path::absolute(certs)?;
-    let socket = std::path::absolute(&settings.paths.xds)?;
     Ok(json!({
         "xds_servers": [{
-            "server_uri": format!("unix://{}", socket.display()),
+            "server_uri": ADDRESS.to_string(),
             "channel_creds": [{"type": "insecure"}],
             "server_features": ["xds_v3"],
         }],
@@ -151,6 +158,18 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(new, path)
 }
 
+/// Listens where the bootstrap leads the application: in the pod, and nowhere else.
+///
+/// # Errors
+/// When the port is taken.
+pub fn listen() -> Result<TcpListenerStream, Failure> {
+    let bound = std::net::TcpListener::bind(ADDRESS).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    Ok(TcpListenerStream::new(bound.map_err(|error| format!("{ADDRESS}: {error}"))?))
+}
+
 /// Lets processes of other users connect to a socket.
 ///
 /// # Errors
@@ -170,15 +189,14 @@ mod tests {
     use crate::settings::tests::{args, reviews};
 
     #[test]
-    fn grpc_finds_the_socket_its_name_and_its_certificates() {
+    fn grpc_finds_the_agent_its_name_and_its_certificates() {
         let mut env = reviews();
         env.vars.insert("ISTIO_META_GENERATOR".into(), "grpc".into());
         env.vars.insert("OUTPUT_CERTS".into(), "/certs".into());
-        let mut settings = Settings::new(&args(NodeKind::Sidecar), &env).unwrap();
-        settings.paths.xds = "/etc/istio/proxy/./XDS".into();
+        let settings = Settings::new(&args(NodeKind::Sidecar), &env).unwrap();
         assert!(settings.proxyless());
         let bootstrap = grpc_bootstrap(&settings).unwrap();
-        assert_eq!(bootstrap["xds_servers"][0]["server_uri"], "unix:///etc/istio/proxy/XDS");
+        assert_eq!(bootstrap["xds_servers"][0]["server_uri"], "127.0.0.1:15010");
         assert_eq!(bootstrap["node"]["id"], settings.node.to_string());
         assert_eq!(bootstrap["node"]["metadata"]["GENERATOR"], "grpc");
         let files = &bootstrap["certificate_providers"]["default"]["config"];

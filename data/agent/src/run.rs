@@ -185,6 +185,9 @@ fn serve_sockets(
         .max_encoding_message_size(usize::MAX);
     let xds = listen(&settings.paths.xds)?;
     if settings.proxyless() {
+        let incoming = proxyless::listen()?;
+        let service = Grpc::builder().add_service(ads.clone());
+        tokio::spawn(service.serve_with_incoming_shutdown(incoming, stop(tasks)));
         proxyless::open_to_application(&settings.paths.xds)?;
     }
     tokio::spawn(Grpc::builder().add_service(ads).serve_with_incoming_shutdown(xds, stop(tasks)));
