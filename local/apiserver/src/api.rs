@@ -223,7 +223,8 @@ async fn subresource(call: &Call, body: &Bytes) -> Result<Answer> {
         ((_, _, "status"), "get") => read::get(call),
         ((_, _, "status"), "update") => write::replace(call, body).await,
         ((_, _, "status"), "patch") => write::patch(call, body).await,
-        ((_, _, "scale"), _) => scale::handle(call, body).await,
+        ((_, _, "scale"), "get" | "update" | "patch") => scale::handle(call, body).await,
+        ((_, _, "scale"), _) if call.resource.scale.is_some() => Err(ApiError::method_not_allowed()),
         (("", "pods", "ephemeralcontainers" | "resize"), _) => Err(ApiError::not_found_because(format!(
             "the local API server does not offer the {} sub-resource of pods",
             call.path.subresource

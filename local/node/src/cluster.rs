@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +142,9 @@ fn node(
     let log_dir = data_dir.join("logs");
     // Pods start anew with the daemon, and so do their logs.
     let _ = std::fs::remove_dir_all(&log_dir);
-    std::fs::create_dir_all(&log_dir).with_context(|| format!("cannot make {}", log_dir.display()))?;
+    std::fs::create_dir_all(&log_dir)
+        .and_then(|()| std::fs::set_permissions(&log_dir, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot make {}", log_dir.display()))?;
     Ok(Arc::new(Node {
         name: NODE_NAME.into(),
         images,

@@ -8,6 +8,7 @@ mod exec;
 mod helper;
 mod init;
 pub mod log;
+pub(crate) mod place;
 mod root;
 pub mod runtime;
 pub mod spec;

@@ -65,8 +65,9 @@ fn options(call: &Call, value: &Value) -> Result<Options> {
         }
     };
     let grace = value.get("gracePeriodSeconds").and_then(Value::as_i64);
+    let grace = grace.or_else(|| from_query("gracePeriodSeconds").parse().ok());
     Ok(Options {
-        grace: grace.or_else(|| from_query("gracePeriodSeconds").parse().ok()),
+        grace: grace.map(|seconds| seconds.min(LONGEST_GRACE)),
         propagation,
         uid: text(value, "/preconditions/uid").to_owned(),
         version: text(value, "/preconditions/resourceVersion").to_owned(),
@@ -141,6 +142,7 @@ pub async fn collection(call: &Call, body: &Bytes) -> Result<Answer> {
 /// POST to `pods/eviction`: a graceful delete, unless a disruption budget is exhausted.
 pub async fn evict(call: &Call, body: &Bytes) -> Result<Answer> {
     let eviction = plain(&call.headers, body)?;
+    let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
     let stored = call.core.store.get("/pods", &call.key()).ok_or_else(|| call.not_found())?;
     let budgets = call.core.store.list("policy/poddisruptionbudgets", &format!("{}/", call.path.namespace));
     for (_, budget) in budgets.items {
@@ -152,11 +154,11 @@ pub async fn evict(call: &Call, body: &Bytes) -> Result<Answer> {
         }
     }
     let wanted = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    if is_dry_run(call, &wanted)? {
+        return Ok(Answer::json(StatusCode::CREATED, &done));
+    }
     delete(&call.core, &call.resource, &call.key(), &options(call, &wanted)?).await?;
-    Ok(Answer::json(
-        StatusCode::CREATED,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
-    ))
+    Ok(Answer::json(StatusCode::CREATED, &done))
 }
 
 /// What a deletion came to.
@@ -211,6 +213,9 @@ fn check_preconditions(resource: &Resource, stored: &Stored, options: &Options) 
     }
     Ok(())
 }
+
+/// The longest time a pod may take to end, in seconds: more is for ever, and no time could be written for it.
+pub const LONGEST_GRACE: i64 = u32::MAX as i64;
 
 /// The object marked as terminating; `None` when it can go at once.
 fn mark(resource: &Resource, value: &Value, options: &Options) -> Option<Value> {
@@ -270,7 +275,7 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
         return 0;
     }
     let own = int(pod, "/spec/terminationGracePeriodSeconds").unwrap_or(30);
-    let wanted = asked.unwrap_or(own).max(0);
+    let wanted = asked.unwrap_or(own).clamp(0, LONGEST_GRACE);
     match int(pod, "/metadata/deletionGracePeriodSeconds").filter(|_| is_terminating(pod)) {
         // Grace only gets shorter.
         Some(current) => wanted.min(current),

@@ -109,6 +109,14 @@ pub fn token_request(call: &Call, body: &Bytes) -> Result<Answer> {
         );
         return Err(invalid(error));
     }
+    if seconds > i64::from(u32::MAX) {
+        let error = FieldError::invalid(
+            "spec.expirationSeconds",
+            &json!(seconds),
+            "may not specify a duration larger than 2^32 seconds",
+        );
+        return Err(invalid(error));
+    }
     let mut audiences: Vec<String> =
         list(&request, "/spec/audiences").iter().filter_map(Value::as_str).map(str::to_owned).collect();
     if audiences.is_empty() {

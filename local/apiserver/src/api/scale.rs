@@ -24,6 +24,11 @@ pub async fn handle(call: &Call, body: &Bytes) -> Result<Answer> {
         .map_err(|e| ApiError::bad_request(format!("cannot decode the Scale: {e}")))?;
     let content_type =
         call.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    // Go's clients leave a number of 0 out, so its absence says nothing.
+    if call.verb == "update" && !(wanted.is_object() && matches!(text(&wanted, "/kind"), "" | "Scale")) {
+        let message = "the body must be a Scale of apiVersion autoscaling/v1";
+        return Err(ApiError::bad_request(message.to_owned()));
+    }
     let format = (call.verb == "patch").then(|| Format::from_content_type(content_type)).transpose()?;
     let outcome = update_with(call, &|old| {
         let before = scale(&call.resource, &paths, old);

@@ -23,6 +23,9 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(45);
 /// A watch without `timeoutSeconds` ends after this long, so that clients spread anew.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
+/// The longest a client may ask a watch to last, in seconds: a year stands for ever.
+const LONGEST_TIMEOUT: u64 = 365 * 24 * 3600;
+
 /// Starts a watch.
 pub fn handle(call: Call) -> Result<Response<Body>> {
     let selection = Selection::of(&call)?;
@@ -37,6 +40,7 @@ pub fn handle(call: Call) -> Result<Response<Body>> {
         Err(error) => return Err(error),
     };
     let timeout = call.query.get("timeoutSeconds").parse().ok().filter(|s| *s > 0);
+    let timeout = timeout.map(|seconds: u64| seconds.min(LONGEST_TIMEOUT));
     let deadline = Instant::now() + timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
     let bookmarks = call.query.flag("allowWatchBookmarks");
     let mut watch = Watch {

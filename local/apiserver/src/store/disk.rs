@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::Value;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::mpsc;
 use tokio::sync::oneshot;
@@ -53,6 +54,15 @@ pub struct Loaded {
 impl Disk {
     /// Opens or creates the file and reads it all.
     pub fn open(path: &Path) -> anyhow::Result<(Self, Loaded)> {
+        // Secrets are in there, and it may be in a directory that others can read.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
+            .with_context(|| format!("cannot create the data file {}", path.display()))?;
         let database = Database::create(path).with_context(|| {
             format!(
                 "cannot open the data file {}; is another cluster using this data directory?",

@@ -99,6 +99,14 @@ impl Log {
         Ok(Self { inner: Arc::new(Inner { path, writer, raw, progress }) })
     }
 
+    /// Takes the log of a run away that nobody can ask for any more.
+    pub fn remove(path: &Path) {
+        for path in [path.to_owned(), rotated_path(path)] {
+            // It may never have been.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// What was put out so far (the last part of it), and all that comes.
     pub fn attach(&self) -> (Vec<Chunk>, broadcast::Receiver<Chunk>) {
         let writer = self.inner.writer.lock();

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::pivot_root;
 
+use super::place::{self, Links};
 use super::spec::{Container, Mount};
 use crate::sys;
 
@@ -43,17 +45,15 @@ const OWN: [&str; 12] =
 pub(super) fn enter(container: &Container) -> io::Result<()> {
     let root = container.root.as_path();
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
-        .map_err(named("mount", root))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), root, Some("tmpfs"), flags, Some("mode=0755")).map_err(named("mount", root))?;
     for name in OWN {
         fs::create_dir(root.join(name))?;
     }
     system(root)?;
     programs(root, container)?;
     devices(root)?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), &root.join("proc"), Some("proc"), flags, NONE)
-        .map_err(named("mount", Path::new("/proc")))?;
+    processes(root, container.privileged)?;
     places(root)?;
     for path in &container.host_paths {
         bind_read_only(path, &inside(root, path)?)?;
@@ -67,12 +67,13 @@ pub(super) fn enter(container: &Container) -> io::Result<()> {
         let cwd = inside(root, Path::new(&container.process.cwd))?;
         fs::create_dir_all(&cwd).map_err(at(&cwd))?;
     }
+    let place = place::root(root)?;
     for volume in &container.mounts {
-        volume_mount(root, volume)?;
+        volume_mount(&place, volume).map_err(at(&volume.target))?;
     }
     pivot(root)?;
     if container.read_only_root {
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
+        let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
         mount(NONE, "/", NONE, flags, NONE)?;
     }
     Ok(())
@@ -156,19 +157,40 @@ fn places(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn volume_mount(root: &Path, volume: &Mount) -> io::Result<()> {
-    let target = inside(root, &volume.target)?;
-    if volume.source.is_dir() {
-        fs::create_dir_all(&target).map_err(at(&volume.target))?;
-    } else {
-        make_parent(&target)?;
-        if !target.exists() {
-            fs::File::create(&target).map_err(at(&volume.target))?;
+/// The container's processes; kernel settings are seen, but changed only from a privileged container.
+fn processes(root: &Path, privileged: bool) -> io::Result<()> {
+    let proc = root.join("proc");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), &proc, Some("proc"), flags, NONE).map_err(named("mount", Path::new("/proc")))?;
+    for name in ["sys", "sysrq-trigger", "irq", "bus", "fs"].iter().filter(|_| !privileged) {
+        let path = proc.join(name);
+        if path.exists() {
+            mount(Some(&path), &path, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+                .map_err(named("bind", &path))?;
+            sys::make_read_only(&path)?;
         }
     }
-    mount(Some(&volume.source), &target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
-        .map_err(named("mount a volume at", &volume.target))?;
-    if volume.read_only { sys::make_read_only(&target) } else { Ok(()) }
+    Ok(())
+}
+
+/// Both ends may hold links that another container made: neither is resolved outside its own root.
+fn volume_mount(root: &OwnedFd, volume: &Mount) -> io::Result<()> {
+    let source = match &volume.sub {
+        None => place::host(&volume.source)?,
+        Some(sub) => place::find(place::root(&volume.source)?, sub, Links::Beneath)?,
+    };
+    let target = if place::is_directory(&source) {
+        place::directory(root.as_fd(), &volume.target, Links::InRoot, 0o755)?
+    } else {
+        place::file(root.as_fd(), &volume.target, Links::InRoot)?
+    };
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(&place::through(&source)), &place::through(&target), NONE, flags, NONE)?;
+    if volume.read_only {
+        // Looked up again: the descriptor from before is of what the mount now covers.
+        sys::make_read_only(&place::through(&place::find(root, &volume.target, Links::InRoot)?))?;
+    }
+    Ok(())
 }
 
 fn pivot(root: &Path) -> io::Result<()> {

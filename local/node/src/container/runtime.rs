@@ -63,6 +63,11 @@ impl Running {
         }
     }
 
+    /// The exit code, when it has ended.
+    pub fn exit(&self) -> Option<i32> {
+        *self.exit.borrow()
+    }
+
     /// Waits for the end: the exit code, or 128 + the signal.
     pub async fn wait(&self) -> i32 {
         let mut exit = self.exit.clone();
@@ -224,8 +229,16 @@ pub async fn exec_output(init: i32, process: Process) -> io::Result<Output> {
     let Io::Pipes { stdout, stderr, .. } = io else { return Err(io::Error::other("no pipes")) };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let (mut stdout, mut stderr) = (stdout.take(MOST), stderr.take(MOST));
-    let (_, _, code) =
-        tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err), guard.0.wait());
+    // What is over the limit is read too: a full pipe would keep the command from ending.
+    let standard = async {
+        _ = stdout.read_to_end(&mut out).await;
+        _ = tokio::io::copy(stdout.get_mut(), &mut tokio::io::sink()).await;
+    };
+    let error = async {
+        _ = stderr.read_to_end(&mut err).await;
+        _ = tokio::io::copy(stderr.get_mut(), &mut tokio::io::sink()).await;
+    };
+    let ((), (), code) = tokio::join!(standard, error, guard.0.wait());
     out.extend(err);
     Ok(Output { code, text: String::from_utf8_lossy(&out).into_owned() })
 }

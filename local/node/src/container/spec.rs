@@ -31,6 +31,8 @@ pub struct Container {
     pub binary: PathBuf,
     /// No writes outside volumes.
     pub read_only_root: bool,
+    /// The container may change the machine: kernel settings are writable.
+    pub privileged: bool,
     /// Whole files by absolute path: resolv.conf, hosts, passwd, and those of the image.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Links in /usr/local/bin to our own binary.
@@ -48,6 +50,8 @@ pub struct Container {
 pub struct Mount {
     /// A file or directory in the daemon's mount namespace.
     pub source: PathBuf,
+    /// What of it is mounted, if not all. Links in it are resolved when it is mounted, and never lead out of `source`.
+    pub sub: Option<PathBuf>,
     /// An absolute path in the container.
     pub target: PathBuf,
     /// No writes through this mount.
@@ -91,8 +95,9 @@ pub enum Answer {
     Failed(String),
 }
 
-/// The capabilities that containers have when nothing is said, as container runtimes give them.
-pub const DEFAULT_CAPABILITIES: [&str; 14] = [
+/// The capabilities that containers have when nothing is said, as container runtimes give them; but MKNOD, because no device
+/// controller stands between a device node and the machine's disks.
+pub const DEFAULT_CAPABILITIES: [&str; 13] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
@@ -104,7 +109,6 @@ pub const DEFAULT_CAPABILITIES: [&str; 14] = [
     "NET_BIND_SERVICE",
     "NET_RAW",
     "SYS_CHROOT",
-    "MKNOD",
     "AUDIT_WRITE",
     "SETFCAP",
 ];

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
 
@@ -18,6 +18,7 @@ use super::{Context, Fault, workload};
 
 const MANAGER: &str = "endpoint-controller";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 
 /// Brings the slice and the Endpoints of one Service in line with its pods.
@@ -25,23 +26,45 @@ pub async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<A
     let Some(spec) = service.spec.as_ref().filter(|_| service.metadata.deletion_timestamp.is_none()) else {
         return Ok(Action::await_change());
     };
-    let Some(selector) = spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
-        // Without a selector users write the endpoints themselves.
+    let namespace = service.namespace().unwrap_or_default();
+    let is_external = spec.type_.as_deref() == Some("ExternalName");
+    let Some(selector) = spec.selector.as_ref().filter(|selector| !selector.is_empty() && !is_external)
+    else {
+        // Without a selector users write the endpoints themselves; what we wrote while there was one goes.
+        delete_others(&context.client, &namespace, &service, &[]).await?;
         return Ok(Action::await_change());
     };
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return Ok(Action::await_change());
-    }
-    let namespace = service.namespace().unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let labels: Vec<String> = selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut pods = pods.list(&ListParams::default().labels(&labels.join(","))).await?.items;
     pods.sort_by_key(|pod| pod.name_any());
-    for slice in slices(&service, &pods) {
+    let slices = slices(&service, &pods);
+    let names: Vec<String> = slices.iter().map(|slice| slice.name_any()).collect();
+    for slice in slices {
         write_slice(&context.client, &namespace, slice).await?;
     }
+    delete_others(&context.client, &namespace, &service, &names).await?;
     write_endpoints(&context.client, &namespace, endpoints(&service, &pods)).await?;
     Ok(Action::await_change())
+}
+
+/// Deletes the slices that we made for a Service and that it no longer needs, such as one of a port that no pod has any more.
+async fn delete_others(
+    client: &Client,
+    namespace: &str,
+    service: &Service,
+    wanted: &[String],
+) -> Result<(), Fault> {
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    let ours = format!("{SERVICE_NAME}={},{MANAGED_BY}={CONTROLLER}", service.name_any());
+    let known = slices.list_metadata(&ListParams::default().labels(&ours)).await?;
+    for slice in known.items.iter().filter(|slice| !wanted.contains(&slice.name_any())) {
+        match slices.delete(&slice.name_any(), &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            outcome => _ = outcome?,
+        }
+    }
+    Ok(())
 }
 
 /// The slices of a Service: one a distinct set of port numbers, because a named port may differ from pod to pod.
@@ -74,7 +97,7 @@ fn slice(
 ) -> EndpointSlice {
     let mut labels = service.labels().clone();
     labels.insert(SERVICE_NAME.into(), service.name_any());
-    labels.insert(MANAGED_BY.into(), "endpointslice-controller.k8s.io".into());
+    labels.insert(MANAGED_BY.into(), CONTROLLER.into());
     if is_headless(service) {
         labels.insert("service.kubernetes.io/headless".into(), String::new());
     }

@@ -28,7 +28,10 @@ pub enum Outcome {
 /// Launches the daemon. In the foreground it returns when the daemon has ended, detached as soon as it is ready.
 /// Must be called while the process has one thread.
 pub fn start(options: &LaunchOptions, on_report: &mut dyn FnMut(Report)) -> Result<Outcome, LaunchError> {
-    std::fs::create_dir_all(&options.data_dir)
+    // Objects, Secrets among them, and logs are nobody else's. A directory that is there already keeps its mode: it may be shared.
+    let mut directory = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(directory.recursive(true), 0o700)
+        .create(&options.data_dir)
         .map_err(system(format!("cannot make {}", options.data_dir.display())))?;
     if !options.detach {
         return run(options, on_report).map(Outcome::Exited);

@@ -71,7 +71,12 @@ pub async fn start(
     let (running, io) =
         runtime::run(wanted, network.namespace(), wish).await.map_err(|e| Failure::Start(e.to_string()))?;
     let path = node.log_dir.join(format!("{}_{}_{}", live.namespace, live.name, live.uid));
-    let path = path.join(&container.name).join(format!("{run}.log"));
+    let path = path.join(&container.name);
+    // The run before is kept for `logs --previous`; older ones go, so that a container that restarts for ever fills no disk.
+    if let Some(older) = run.checked_sub(2) {
+        Log::remove(&path.join(format!("{older}.log")));
+    }
+    let path = path.join(format!("{run}.log"));
     let log = Log::create(path).map_err(|e| Failure::Start(format!("cannot write the log: {e}")))?;
     let (io, stdin) = share_stdin(io);
     runtime::record(io, &log);
@@ -124,6 +129,7 @@ fn describe(
         hostname,
         root: base_dir.join("roots").join(format!("{}-{run}", container.name)),
         binary: node.binary.clone(),
+        privileged: container.security_context.as_ref().and_then(|s| s.privileged) == Some(true),
         read_only_root: container.security_context.as_ref().and_then(|s| s.read_only_root_filesystem)
             == Some(true),
         files: all_files,
@@ -164,7 +170,10 @@ fn user(spec: &PodSpec, container: &Container, image: &Image, ids_mapped: bool) 
     groups.extend(id(pod.and_then(|s| s.fs_group)));
     let privileged = own.and_then(|s| s.privileged) == Some(true);
     let changes = own.and_then(|s| s.capabilities.as_ref());
-    let capabilities = (ids_mapped && !privileged).then(|| {
+    let capabilities = (!privileged).then(|| {
+        if !ids_mapped {
+            return unmapped_capabilities();
+        }
         capabilities(
             changes.and_then(|c| c.add.as_deref()).unwrap_or_default(),
             changes.and_then(|c| c.drop.as_deref()).unwrap_or_default(),
@@ -179,6 +188,14 @@ fn user(spec: &PodSpec, container: &Container, image: &Image, ids_mapped: bool) 
         ids_mapped,
         ..Process::default()
     }
+}
+
+/// Where only one user id is mapped every process is root of the user namespace, and a proxy needs NET_ADMIN to mark its sockets.
+/// What would let it undo its mounts or look into other pods it does not get.
+fn unmapped_capabilities() -> Vec<String> {
+    const REFUSED: [&str; 6] = ["MKNOD", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"];
+    let all = crate::container::spec::CAPABILITIES.iter();
+    all.filter(|name| !REFUSED.contains(name)).map(|name| (*name).to_owned()).collect()
 }
 
 fn capabilities(add: &[String], drop: &[String]) -> Vec<String> {

@@ -81,6 +81,13 @@ impl Kubelet for Streams {
 
     async fn exec(&self, pod: &PodRef, options: ExecOptions) -> Result<ExecSession, KubeletError> {
         let container = self.container(pod, &options.container)?;
+        // Its process id may be another's by now.
+        if let Some(code) = container.running.exit() {
+            return Err(KubeletError::BadRequest(format!(
+                "container \"{}\" in pod \"{}\" is not running: it ended with code {code}; see `kubectl logs`",
+                options.container, pod.name
+            )));
+        }
         let mut process = container.process.clone();
         process.argv = options.command.clone();
         if options.tty && !process.env.iter().any(|(name, _)| name == "TERM") {

@@ -5,6 +5,7 @@ mod publish;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::env::{self, Sources};
+use crate::container::place::{self, Links};
 use crate::container::spec::Mount;
 
 pub use publish::{Files, publish};
@@ -61,8 +63,13 @@ pub fn materialize(pod: &Pod, base: &Path, sources: &dyn Sources, tokens: &Token
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let dir = base.join(&volume.name);
         let failed = |e: io::Error| format!("volume \"{}\": {e}", volume.name);
+        let is_new = !dir.exists();
         fs::create_dir_all(&dir).map_err(failed)?;
         if volume.empty_dir.is_some() {
+            // Once only: the permissions are the containers' to change.
+            if !is_new {
+                continue;
+            }
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).map_err(failed)?;
         } else if volume.host_path.is_none() {
             let files = files(pod, volume, sources, tokens)
@@ -210,10 +217,12 @@ pub fn mounts(
             (Some(expression), _) => Some(env::expand(expression, env)),
             (None, sub) => sub.clone(),
         };
-        if let Some(sub) = sub.filter(|s| !s.is_empty()) {
-            source = sub_path(&source, &sub, volume.empty_dir.is_some())?;
+        let sub = sub.filter(|s| !s.is_empty());
+        if let Some(sub) = &sub {
+            sub_path(&source, sub, volume.empty_dir.is_some())?;
         }
-        mounts.push(Mount { source, target: PathBuf::from(&wanted.mount_path), read_only });
+        let target = PathBuf::from(&wanted.mount_path);
+        mounts.push(Mount { source, sub: sub.map(PathBuf::from), target, read_only });
     }
     mounts.sort_by_key(|m| m.target.components().count());
     Ok(mounts)
@@ -236,24 +245,27 @@ fn host_path(
     Err(format!("hostPath {path} does not exist on this machine"))
 }
 
-fn sub_path(source: &Path, sub: &str, create: bool) -> Result<PathBuf, String> {
+/// Checks that a part of a volume is there, and makes it where it may be made.
+fn sub_path(source: &Path, sub: &str, create: bool) -> Result<(), String> {
     let relative = Path::new(sub);
     if relative.is_absolute() || relative.components().any(|c| c == std::path::Component::ParentDir) {
         return Err(format!("subPath {sub:?} must be relative and must not hold `..`"));
     }
-    let path = source.join(relative);
-    if !path.exists() {
-        if !create {
-            return Err(format!("subPath {sub:?} does not exist in the volume"));
+    let found = place::root(source).and_then(|root| match place::find(&root, relative, Links::Beneath) {
+        Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+            place::directory(root.as_fd(), relative, Links::Beneath, 0o777)
         }
-        let made = fs::create_dir_all(&path)
-            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o777)));
-        made.map_err(|e| format!("subPath {sub:?}: {e}"))?;
-    }
-    // A container must not lead us out of the volume by a link.
-    match (path.canonicalize(), source.canonicalize()) {
-        (Ok(path), Ok(source)) if path.starts_with(&source) => Ok(path),
-        _ => Err(format!("subPath {sub:?} leads out of the volume")),
+        found => found,
+    });
+    match found {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("subPath {sub:?} does not exist in the volume"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            Err(format!("subPath {sub:?} leads out of the volume"))
+        }
+        Err(error) => Err(format!("subPath {sub:?}: {error}")),
     }
 }
 

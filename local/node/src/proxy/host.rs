@@ -64,6 +64,11 @@ impl HostForwards {
         Self { host, client, open: BTreeMap::new(), failed: BTreeMap::new(), report }
     }
 
+    /// Whether a service could not get its port. It is worth another look from time to time: who has the port may end.
+    pub fn lacks(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// Opens and closes forwarders for the services, and writes the load balancers' status.
     pub async fn update(&mut self, services: &[Arc<Service>]) {
         let mut wanted = BTreeMap::new();
@@ -73,12 +78,23 @@ impl HostForwards {
         self.open.retain(|key, open| wanted.get(key).is_some_and(|(target, _)| *target == open.target));
         self.failed.retain(|key, target| wanted.get(key).is_some_and(|(now, _)| now == target));
         let mut changed = false;
-        for (key, (target, port_name)) in wanted {
-            if self.open.contains_key(&key) || self.failed.contains_key(&key) {
-                continue;
+        let mut new: Vec<_> = wanted.into_iter().filter(|(key, _)| !self.open.contains_key(key)).collect();
+        // First those that get the very port they ask for: none may lose it to another's second choice.
+        let mut exact = BTreeMap::new();
+        for (key, _) in &new {
+            if let Ok(listener) = self.host.listen(key.node_port.unwrap_or(key.port)).await {
+                exact.insert(key.clone(), listener);
             }
+        }
+        new.retain(|(key, _)| exact.contains_key(key) || !self.failed.contains_key(key));
+        for (key, (target, port_name)) in new {
             changed = true;
-            match self.listen(&key).await.and_then(|listener| Forwarder::start(listener, target)) {
+            self.failed.remove(&key);
+            let listener = match exact.remove(&key) {
+                Some(listener) => Ok(listener),
+                None => self.listen(&key).await,
+            };
+            match listener.and_then(|listener| Forwarder::start(listener, target)) {
                 Ok(forwarder) => {
                     self.open.insert(key, Open { target, port_name, forwarder });
                 }
@@ -109,16 +125,14 @@ impl HostForwards {
         }
     }
 
-    /// A node port must be the very one; a load balancer prefers the service's own port, then a familiar one, then any.
+    /// A node port must be the very one; a load balancer whose own port is not free gets a familiar one, or any.
     async fn listen(&self, key: &Key) -> std::io::Result<tokio::net::TcpListener> {
         if let Some(node_port) = key.node_port {
             return self.host.listen(node_port).await;
         }
         let familiar = if key.port < 1024 { key.port + 8000 } else { key.port };
-        for port in [key.port, familiar] {
-            if let Ok(listener) = self.host.listen(port).await {
-                return Ok(listener);
-            }
+        if let Ok(listener) = self.host.listen(familiar).await {
+            return Ok(listener);
         }
         self.host.listen(0).await
     }
@@ -136,8 +150,32 @@ impl HostForwards {
         if changed || self.report.borrow().len() != all.len() {
             self.report.send_replace(Arc::new(all.clone()));
         }
-        for service in services.iter().filter(|s| is_load_balancer(s)) {
-            self.write_status(service, &all).await;
+        for service in services {
+            if is_load_balancer(service) {
+                self.write_status(service, &all).await;
+            } else {
+                self.clear_status(service).await;
+            }
+        }
+    }
+
+    /// A service that is no load balancer any more has no address and no ports here.
+    async fn clear_status(&self, service: &Service) {
+        let (Some(namespace), Some(name)) = (&service.metadata.namespace, &service.metadata.name) else {
+            return;
+        };
+        if !service.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(HOST_PORTS)) {
+            return;
+        }
+        let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        let status = json!({"status": {"loadBalancer": null}});
+        let mut cleared = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
+        if cleared.is_ok() {
+            let patch = json!({"metadata": {"annotations": {HOST_PORTS: null}}});
+            cleared = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        }
+        if let Err(error) = cleared {
+            tracing::debug!(%error, "what was a load balancer's status was not cleared");
         }
     }
 

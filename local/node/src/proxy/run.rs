@@ -22,6 +22,9 @@ pub struct Outputs {
     pub serving: watch::Sender<Arc<BTreeSet<Ipv4Addr>>>,
 }
 
+/// How long until a port of the host that was taken is asked for again.
+const PORT_RETRY: Duration = Duration::from_secs(5);
+
 /// Runs until the task is dropped.
 pub async fn run(
     services: Cache<Service>,
@@ -63,6 +66,7 @@ pub async fn run(
         tokio::select! {
             changed = services_changed.changed() => if changed.is_err() { return },
             changed = slices_changed.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(PORT_RETRY), if forwards.lacks() => {}
         }
         // Changes come in swarms: one program for all that arrive within a moment.
         tokio::time::sleep(Duration::from_millis(3)).await;

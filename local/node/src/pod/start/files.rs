@@ -12,7 +12,7 @@ use crate::pod::env::Facts;
 pub(super) fn hostname(pod: &Pod) -> String {
     let chosen = pod.spec.as_ref().and_then(|s| s.hostname.clone()).filter(|h| !h.is_empty());
     let mut name = chosen.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
-    name.truncate(63);
+    name.truncate(name.floor_char_boundary(63));
     name.trim_end_matches(['-', '.']).to_owned()
 }
 
