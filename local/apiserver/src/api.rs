@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
 /// A request for a resource, authenticated and authorized.
+#[derive(Clone)]
 pub struct Call {
     /// The server.
     pub core: Arc<Core>,
@@ -47,7 +48,7 @@ pub struct Call {
     /// Request headers.
     pub headers: HeaderMap,
     /// Warnings to send along.
-    pub warnings: parking_lot::Mutex<Vec<String>>,
+    pub warnings: Arc<parking_lot::Mutex<Vec<String>>>,
 }
 
 impl Call {
@@ -174,7 +175,7 @@ async fn resource(
         resource,
         query,
         headers: parts.headers.clone(),
-        warnings: warning.into_iter().collect::<Vec<_>>().into(),
+        warnings: Arc::new(warning.into_iter().collect::<Vec<_>>().into()),
     };
     if matches!(call.path.subresource.as_str(), "log" | "exec" | "attach" | "portforward") {
         return crate::streaming::handle(call, parts, body).await;

@@ -74,18 +74,27 @@ fn options(call: &Call, value: &Value) -> Result<Options> {
     })
 }
 
-fn is_dry_run(call: &Call, options: &Value) -> Result<bool> {
-    Ok(!list(options, "/dryRun").is_empty() || call.dry_run()?)
+/// The call with the `dryRun` of its DeleteOptions, where kubectl puts it: webhooks and all else see one answer.
+fn with_dry_run(call: &Call, options: &Value) -> Call {
+    let mut call = call.clone();
+    let wanted = list(options, "/dryRun");
+    if !wanted.is_empty() {
+        let all = wanted.iter().all(|value| value == "All");
+        let value = if all { "All".to_owned() } else { Value::from(wanted).to_string() };
+        call.query.set("dryRun", value);
+    }
+    call
 }
 
 /// DELETE of one object.
 pub async fn one(call: &Call, body: &Bytes) -> Result<Answer> {
     let body = plain(&call.headers, body)?;
+    let call = &with_dry_run(call, &body);
     let options = options(call, &body)?;
     let stored = call.core.store.get(&call.resource.storage, &call.key()).ok_or_else(|| call.not_found())?;
     protect(&call.resource, &call.path.name)?;
     admission::validate(call, "DELETE", &Value::Null, Some(&stored.value)).await?;
-    if is_dry_run(call, &body)? {
+    if call.dry_run()? {
         return Ok(Answer::ok(&success(&call.resource, &stored.value)));
     }
     match delete(&call.core, &call.resource, &call.key(), &options).await? {
@@ -115,12 +124,13 @@ fn success(resource: &Resource, value: &Value) -> Value {
 /// DELETE of a collection.
 pub async fn collection(call: &Call, body: &Bytes) -> Result<Answer> {
     let body = plain(&call.headers, body)?;
+    let call = &with_dry_run(call, &body);
     let options = options(call, &body)?;
     let selection = read::Selection::of(call)?;
     let prefix =
         if call.path.namespace.is_empty() { String::new() } else { format!("{}/", call.path.namespace) };
     let listing = call.core.store.list(&call.resource.storage, &prefix);
-    let dry_run = is_dry_run(call, &body)?;
+    let dry_run = call.dry_run()?;
     for (key, stored) in listing.items {
         if !selection.matches(&stored.value) || protect(&call.resource, name(&stored.value)).is_err() {
             continue;
@@ -154,7 +164,8 @@ pub async fn evict(call: &Call, body: &Bytes) -> Result<Answer> {
         }
     }
     let wanted = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
-    if is_dry_run(call, &wanted)? {
+    let call = &with_dry_run(call, &wanted);
+    if call.dry_run()? {
         return Ok(Answer::json(StatusCode::CREATED, &done));
     }
     delete(&call.core, &call.resource, &call.key(), &options(call, &wanted)?).await?;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetSpec,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
@@ -14,6 +13,10 @@ use serde_json::json;
 
 use super::rollout::{Rollout, Set, bounds, next_recreate, next_scales};
 use super::{Context, Fault, workload};
+
+mod status;
+
+use status::{next_look, status};
 
 /// The annotation that numbers a Deployment's revisions.
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -51,8 +54,7 @@ async fn owned_sets(
 ) -> Result<Vec<ReplicaSet>, Fault> {
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
     let list = sets.list(&ListParams::default().labels(&workload::selector_text(&spec.selector))).await?;
-    let uid = owner.uid().unwrap_or_default();
-    Ok(list.items.into_iter().filter(|set| workload::is_controlled_by(&set.metadata, &uid)).collect())
+    workload::claim(&sets, owner, list.items).await
 }
 
 fn hash_of(deployment: &Deployment, spec: &DeploymentSpec) -> String {
@@ -109,7 +111,18 @@ async fn create_set(
         status: None,
     };
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
-    let made = sets.create(&PostParams::default(), &set).await?;
+    let made = match sets.create(&PostParams::default(), &set).await {
+        // The name is another's: the next round hashes with a higher count.
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let count = deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
+            let deployments: Api<Deployment> =
+                Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
+            let patch = Patch::Merge(json!({"status": {"collisionCount": count + 1}}));
+            deployments.patch_status(&deployment.name_any(), &PatchParams::default(), &patch).await?;
+            return Err(kube::Error::Api(status).into());
+        }
+        made => made?,
+    };
     scaled_event(client, deployment, "up", &made.name_any(), replicas).await;
     Ok(made)
 }
@@ -254,7 +267,8 @@ async fn report(
     newest: Option<&ReplicaSet>,
     old: &[ReplicaSet],
 ) -> Result<Action, Fault> {
-    let status = status(deployment, newest, old);
+    let now = Timestamp::now();
+    let status = status(deployment, newest, old, now);
     if deployment.status.as_ref() != Some(&status) {
         let deployments: Api<Deployment> =
             Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
@@ -262,92 +276,5 @@ async fn report(
         let patched = deployments.patch_status(&deployment.name_any(), &PatchParams::default(), &patch).await;
         super::gone_is_fine(patched)?;
     }
-    Ok(Action::await_change())
-}
-
-fn status(deployment: &Deployment, newest: Option<&ReplicaSet>, old: &[ReplicaSet]) -> DeploymentStatus {
-    let all = || old.iter().chain(newest);
-    let sum = |field: fn(&k8s_openapi::api::apps::v1::ReplicaSetStatus) -> Option<i32>| -> i32 {
-        all().filter_map(|set| set.status.as_ref().and_then(field)).sum()
-    };
-    let replicas = sum(|status| Some(status.replicas));
-    let (ready, available) = (sum(|status| status.ready_replicas), sum(|status| status.available_replicas));
-    let updated = newest.and_then(|set| set.status.as_ref()).map_or(0, |status| status.replicas);
-    let before = deployment.status.clone().unwrap_or_default();
-    let mut status = DeploymentStatus {
-        observed_generation: deployment.metadata.generation,
-        replicas: Some(replicas),
-        updated_replicas: Some(updated),
-        ready_replicas: Some(ready),
-        available_replicas: Some(available),
-        unavailable_replicas: Some((wanted(deployment).max(replicas) - available).max(0)),
-        collision_count: before.collision_count,
-        ..DeploymentStatus::default()
-    };
-    let unavailable = unavailable_bound(deployment);
-    let enough = available >= wanted(deployment) - unavailable;
-    let done = updated == wanted(deployment) && replicas == updated && available == updated;
-    status.conditions = Some(vec![
-        condition(&before, "Available", enough, availability(enough)),
-        condition(&before, "Progressing", true, progress(done, newest)),
-    ]);
-    status
-}
-
-fn unavailable_bound(deployment: &Deployment) -> i32 {
-    let rolling =
-        deployment.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.rolling_update.as_ref());
-    let bound = |field: fn(&k8s_openapi::api::apps::v1::RollingUpdateDeployment) -> Option<_>| {
-        rolling.and_then(field)
-    };
-    bounds(
-        wanted(deployment),
-        bound(|r| r.max_surge.clone()).as_ref(),
-        bound(|r| r.max_unavailable.clone()).as_ref(),
-    )
-    .1
-}
-
-fn availability(enough: bool) -> (&'static str, String) {
-    if enough {
-        ("MinimumReplicasAvailable", "Deployment has minimum availability.".into())
-    } else {
-        ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.".into())
-    }
-}
-
-fn progress(done: bool, newest: Option<&ReplicaSet>) -> (&'static str, String) {
-    let name = newest.map(kube::ResourceExt::name_any).unwrap_or_default();
-    if done {
-        ("NewReplicaSetAvailable", format!("ReplicaSet \"{name}\" has successfully progressed."))
-    } else {
-        ("ReplicaSetUpdated", format!("ReplicaSet \"{name}\" is progressing."))
-    }
-}
-
-/// A condition; its times move only when what it says changes, so that an unchanged status stays equal.
-fn condition(
-    before: &DeploymentStatus,
-    kind: &str,
-    holds: bool,
-    (reason, message): (&str, String),
-) -> DeploymentCondition {
-    let status = if holds { "True" } else { "False" };
-    let now = Some(Time(k8s_openapi::jiff::Timestamp::now()));
-    let old = before.conditions.iter().flatten().find(|condition| condition.type_ == kind);
-    let same = old.filter(|old| {
-        old.status == status
-            && old.reason.as_deref() == Some(reason)
-            && old.message.as_ref() == Some(&message)
-    });
-    DeploymentCondition {
-        type_: kind.into(),
-        status: status.into(),
-        reason: Some(reason.into()),
-        message: Some(message),
-        last_update_time: same.map_or_else(|| now.clone(), |old| old.last_update_time.clone()),
-        last_transition_time: old
-            .filter(|old| old.status == status)
-            .map_or(now, |old| old.last_transition_time.clone()),
-    }
+    Ok(next_look(deployment, &status, now).map_or_else(Action::await_change, Action::requeue))
 }

@@ -1,5 +1,6 @@
 //! The one node: registered at the start, kept alive by its Lease.
 
+use meltemi_apiserver::api::VERSION;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,8 +15,6 @@ use crate::net::NODE_IP;
 const MANAGER: &str = "kubelet";
 /// How often the Lease is renewed, as kubelets do.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// The version of Kubernetes whose behaviour the node shows.
-const VERSION: &str = "v1.34.0";
 
 /// Cores and memory (bytes) of this machine.
 pub fn machine() -> (u64, u64) {

@@ -277,7 +277,8 @@ mod tests {
         assert_eq!((process.uid, process.gid, process.groups), (1337, 1338, vec![7]));
         assert_eq!(process.capabilities, Some(vec!["NET_ADMIN".to_owned()]));
         assert!(process.no_new_privileges);
-        assert_eq!(user(&spec, &container, &Image::default(), false).capabilities, None);
+        let unmapped = user(&spec, &container, &Image::default(), false).capabilities.unwrap();
+        assert!(unmapped.contains(&"NET_ADMIN".to_owned()) && !unmapped.contains(&"SYS_ADMIN".to_owned()));
         let plain = capabilities(&[], &["CAP_CHOWN".into()]);
         assert!(!plain.contains(&"CHOWN".to_owned()) && plain.contains(&"KILL".to_owned()));
     }

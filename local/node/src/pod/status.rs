@@ -42,7 +42,8 @@ pub fn status(pod: &Pod, plan: &Plan, state: &State, place: &Place, now: Timesta
         pod_ip: place.pod_ip.clone(),
         pod_ips: place.pod_ip.clone().map(|ip| vec![PodIP { ip }]),
         start_time: place.since.map(Time),
-        qos_class: Some(qos(pod).into()),
+        // The API server decides it once, when the pod is made.
+        qos_class: pod.status.as_ref().and_then(|status| status.qos_class.clone()),
         ..PodStatus::default()
     }
 }
@@ -195,26 +196,6 @@ fn condition(
     }
 }
 
-fn qos(pod: &Pod) -> &'static str {
-    let mut any = false;
-    let mut guaranteed = true;
-    for container in pod.spec.iter().flat_map(containers) {
-        let resources = container.resources.as_ref();
-        let limits = resources.and_then(|r| r.limits.as_ref());
-        let requests = resources.and_then(|r| r.requests.as_ref());
-        any |= limits.is_some_and(|l| !l.is_empty()) || requests.is_some_and(|r| !r.is_empty());
-        guaranteed &= ["cpu", "memory"].iter().all(|name| {
-            let limit = limits.and_then(|l| l.get(*name));
-            limit.is_some() && requests.and_then(|r| r.get(*name)).is_none_or(|r| Some(r) == limit)
-        });
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +207,7 @@ mod tests {
             "restartPolicy": "Never",
             "initContainers": [{"name": "init", "image": "i"}],
             "containers": [{"name": "app", "image": "a", "resources": {"requests": {"cpu": "1"}}}]
-        }}))
+        }, "status": {"qosClass": "Burstable"}}))
         .unwrap()
     }
 

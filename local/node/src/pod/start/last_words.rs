@@ -30,7 +30,12 @@ pub fn mount(file: PathBuf, container: &Container) -> io::Result<Mount> {
     File::create(&file)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666))?;
     let target = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
-    Ok(Mount { source: file, target: target.unwrap_or("/dev/termination-log").into(), read_only: false })
+    Ok(Mount {
+        source: file,
+        sub: None,
+        target: target.unwrap_or("/dev/termination-log").into(),
+        read_only: false,
+    })
 }
 
 /// Takes the message of a run that has ended with `code`, and the file away.

@@ -97,12 +97,16 @@ fn mounts_of_secrets_are_read_only_and_sub_paths_stay_inside() {
     };
     let map = json!({"name": "v", "configMap": {"name": "cm"}});
     let found = mount_of(map.clone(), json!({"name": "v", "mountPath": "/m", "subPath": "a"})).unwrap();
-    assert!(found[0].read_only && found[0].source.is_file());
+    assert!(
+        found[0].read_only
+            && found[0].source.is_dir()
+            && found[0].sub.as_deref() == Some(std::path::Path::new("a"))
+    );
     assert!(mount_of(map.clone(), json!({"name": "v", "mountPath": "/m", "subPath": "../x"})).is_err());
     assert!(mount_of(map, json!({"name": "v", "mountPath": "/m", "subPath": "none"})).is_err());
     let empty = json!({"name": "e", "emptyDir": {}});
     let found = mount_of(empty, json!({"name": "e", "mountPath": "/m", "subPathExpr": "$(N)"})).unwrap();
-    assert!(!found[0].read_only && found[0].source.ends_with("n1"));
+    assert!(!found[0].read_only && found[0].sub.as_deref() == Some(std::path::Path::new("n1")));
 }
 
 #[test]
