@@ -1,5 +1,7 @@
 //! The command line: its verbs, the flags they share, and how an error reaches the user.
 
+mod kubeconfig;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,13 +33,13 @@ Examples:
 /// Flags that every verb understands, named as istioctl's.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Kubernetes configuration file.
-    #[arg(short = 'c', long, global = true, env = "KUBECONFIG", value_name = "FILE")]
+    /// Kubernetes configuration file [default: those that KUBECONFIG names, or ~/.kube/config].
+    #[arg(short = 'c', long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Kubernetes configuration context.
     #[arg(long, global = true)]
     pub context: Option<String>,
-    /// Namespace of the resource.
+    /// Namespace of the resource [default: the context's].
     #[arg(short = 'n', long, global = true)]
     pub namespace: Option<String>,
     /// Namespace that the control plane runs in.
@@ -53,12 +55,8 @@ impl Global {
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
         use anyhow::Context as _;
         let options = kube::config::KubeConfigOptions { context: self.context.clone(), ..Default::default() };
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let file = kube::config::Kubeconfig::read_from(path)
-                    .with_context(|| format!("cannot read kubeconfig {}; name another with --kubeconfig, or start a local cluster with `meltemi up`", path.display()))?;
-                kube::Config::from_custom_kubeconfig(file, &options).await?
-            }
+        let config = match kubeconfig::read(self.kubeconfig.as_deref())? {
+            Some(file) => kube::Config::from_custom_kubeconfig(file, &options).await?,
             None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
             None => kube::Config::infer()
                 .await
@@ -67,9 +65,19 @@ impl Global {
         Ok(kube::Client::try_from(config)?)
     }
 
-    /// The namespace to work in: the flag's, or `default`.
+    /// The namespace to work in: the flag's, the context's, or `default`.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("default")
+    }
+
+    /// Without the flag, the namespace is that of the context.
+    fn complete(&mut self) {
+        if self.namespace.is_none() {
+            // Many verbs need no cluster; those that do say what is wrong with its file.
+            let config = kubeconfig::read(self.kubeconfig.as_deref()).ok().flatten();
+            self.namespace =
+                config.and_then(|config| kubeconfig::namespace(&config, self.context.as_deref()));
+        }
     }
 }
 
@@ -128,7 +136,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+fn dispatch(mut cli: Cli) -> anyhow::Result<ExitCode> {
+    cli.global.complete();
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match cli.verb {
         Verb::Up(args) => verbs::up::run(&args),

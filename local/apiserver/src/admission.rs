@@ -28,3 +28,9 @@ pub async fn validate(
 ) -> Result<()> {
     webhook::validate(call, operation, value, old).await
 }
+
+/// Asks all webhooks about a deletion, mutating ones too: they have nothing to change, but may refuse.
+pub async fn delete(call: &Call, old: &Value) -> Result<()> {
+    webhook::mutate(call, "DELETE", Value::Null, Some(old)).await?;
+    webhook::validate(call, "DELETE", &Value::Null, Some(old)).await
+}

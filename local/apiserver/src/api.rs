@@ -84,6 +84,15 @@ impl Call {
         }
     }
 
+    /// Refuses a caller who may change this object and not make it.
+    pub fn may_create(&self) -> Result<()> {
+        let wanted = self.path.attributes("create");
+        if rbac::allowed(&self.core.store, &self.user, &wanted) {
+            return Ok(());
+        }
+        Err(rbac::refusal(&self.user, &wanted))
+    }
+
     /// The representation asked for.
     pub fn view(&self) -> Result<View> {
         view(&self.headers).ok_or_else(|| ApiError::not_acceptable("application/json"))
@@ -146,15 +155,12 @@ async fn resource(
     }
     let watch = query.flag("watch") && path.subresource.is_empty();
     let verb = verb(&parts.method, !path.name.is_empty(), watch);
-    let wanted = Attributes {
-        verb: streaming_verb(verb, &path.subresource),
-        group: &path.group,
-        resource: &path.plural,
-        subresource: &path.subresource,
-        namespace: if path.plural == "namespaces" { &path.name } else { &path.namespace },
-        name: &path.name,
-        path: "",
-    };
+    let mut wanted = path.attributes(streaming_verb(verb, &path.subresource));
+    // A list or watch of one object by its name is authorized by that name.
+    let only = crate::selector::exact_name(query.get("fieldSelector"));
+    if matches!(verb, "list" | "watch") && path.name.is_empty() {
+        wanted.name = only.as_deref().unwrap_or_default();
+    }
     if !rbac::allowed(&core.store, &user, &wanted) {
         return Err(rbac::refusal(&user, &wanted));
     }

@@ -103,7 +103,7 @@ pub fn track(call: &Call, value: &mut Value, old: Option<&Value>) {
 }
 
 /// Puts what apply booked into the object that admission has completed.
-pub fn settle(_call: &Call, value: &mut Value, _old: Option<&Value>, managed: Value) {
+pub fn settle(value: &mut Value, managed: Value) {
     meta_mut(value).insert("managedFields".into(), managed);
 }
 

@@ -1,7 +1,11 @@
 //! Who is calling, and may they.
 
+pub mod escalation;
+mod impersonation;
 pub mod rbac;
 pub mod token;
+
+pub use impersonation::impersonate;
 
 use crate::error::{ApiError, Result};
 use crate::server::Core;
@@ -95,43 +99,6 @@ pub fn authenticate(core: &Core, headers: &HeaderMap, extensions: &http::Extensi
             .ok_or_else(ApiError::unauthorized),
         _ => Err(ApiError::unauthorized()),
     }
-}
-
-/// The caller that `Impersonate-…` headers ask to be taken for, if the real one may.
-pub fn impersonate(core: &Core, user: User, headers: &HeaderMap) -> Result<User> {
-    let all = |name: &str| -> Vec<String> {
-        headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
-    };
-    let (wanted, groups) = (all("impersonate-user"), all("impersonate-group"));
-    let Some(name) = wanted.into_iter().next() else {
-        return if groups.is_empty() {
-            Ok(user)
-        } else {
-            Err(ApiError::bad_request("requested groups to impersonate without naming a user"))
-        };
-    };
-    let named = std::iter::once(("users", &name)).chain(groups.iter().map(|g| ("groups", g)));
-    for (resource, name) in named {
-        let attributes =
-            rbac::Attributes { verb: "impersonate", resource, name, ..rbac::Attributes::default() };
-        if !rbac::allowed(&core.store, &user, &attributes) {
-            return Err(rbac::refusal(&user, &attributes));
-        }
-    }
-    Ok(taken_for(name, groups))
-}
-
-fn taken_for(name: String, mut groups: Vec<String>) -> User {
-    let account = name.strip_prefix("system:serviceaccount:").and_then(|s| s.split_once(':'));
-    if let Some((namespace, _)) = account.filter(|_| groups.is_empty()) {
-        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-    }
-    let everybody =
-        if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
-    if !groups.iter().any(|g| g == everybody) {
-        groups.push(everybody.into());
-    }
-    User { name, groups, ..User::default() }
 }
 
 /// Browsers cannot set headers on WebSockets; Kubernetes takes the token as a sub-protocol.

@@ -12,7 +12,7 @@ pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
-/// Builds the registry from the stored CRDs.
+/// Builds the registry from the stored CRDs; to be called whenever one was written or has gone.
 pub fn load(core: &Core) {
     let mut registry = Registry::builtin();
     for (_, stored) in core.store.list(STORAGE, "").items {
@@ -22,16 +22,6 @@ pub fn load(core: &Core) {
     }
     core.registry.store(Arc::new(registry));
     core.openapi.forget();
-}
-
-/// A CRD was written: serve what it says.
-pub fn changed(core: &Core, _crd: &Value) {
-    load(core);
-}
-
-/// A CRD may have gone: serve what is left.
-pub fn reload(core: &Core) {
-    load(core);
 }
 
 /// Defaults of a CRD, and its status: names are accepted at once, as nobody competes for them here.

@@ -27,6 +27,7 @@ pub fn apply(resource: &Resource, value: &mut Value) {
         ("", "secrets") => secret(value),
         ("", "events") => event(value),
         ("", "persistentvolumeclaims") => default(child(value, "spec"), "volumeMode", "Filesystem"),
+        ("", "persistentvolumes") => volume(child(value, "spec")),
         ("", "replicationcontrollers") => workload::replication_controller(value),
         ("", "endpoints") => endpoints(value),
         ("apps" | "batch", plural) => workload::defaults(plural, value),
@@ -111,6 +112,14 @@ fn event(value: &mut Value) {
     default(map, "source", json!({}));
     default(map, "reportingComponent", "");
     default(map, "reportingInstance", "");
+}
+
+fn volume(spec: &mut Map<String, Value>) {
+    default(spec, "volumeMode", "Filesystem");
+    default(spec, "persistentVolumeReclaimPolicy", "Retain");
+    if let Some(host) = spec.get_mut("hostPath") {
+        default(as_map(host), "type", "");
+    }
 }
 
 fn endpoints(value: &mut Value) {

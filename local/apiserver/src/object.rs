@@ -92,11 +92,6 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Now, with microseconds (Lease, events.k8s.io).
-pub fn now_micro() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
-}
-
 /// A random (version 4) uid.
 pub fn new_uid() -> String {
     let mut b = [0u8; 16];

@@ -2,8 +2,10 @@
 
 pub mod builtin;
 pub mod custom;
+mod ignored;
 mod unserved;
 
+pub use ignored::ignored;
 pub use unserved::{unserved, without_effect};
 
 use crate::schema::Schema;
@@ -216,11 +218,15 @@ impl Registry {
         self.by_path.values().filter(move |r| r.group == group && r.version == version)
     }
 
-    /// One resource per stored collection (its storage version).
+    /// One resource per stored collection: its storage version, or another where that one is not served.
     pub fn collections(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.by_path
-            .values()
-            .filter(|r| r.stored && r.version == r.storage_version && builtin::owns_storage(r))
+        let mut all: BTreeMap<&str, &Arc<Resource>> = BTreeMap::new();
+        for resource in self.by_path.values().filter(|r| r.stored && builtin::owns_storage(r)) {
+            if resource.version == resource.storage_version || !all.contains_key(&*resource.storage) {
+                all.insert(&resource.storage, resource);
+            }
+        }
+        all.into_values()
     }
 
     /// All groups, core first.

@@ -1,5 +1,6 @@
 //! What a request asks for: its path taken apart, its query, and the representation it wants.
 
+use crate::auth::rbac::Attributes;
 use http::{HeaderMap, Method, header};
 use std::collections::HashMap;
 
@@ -18,6 +19,21 @@ pub struct ResourcePath {
     pub name: String,
     /// Sub-resource, "" if none.
     pub subresource: String,
+}
+
+impl ResourcePath {
+    /// What authorization is asked about a verb on it.
+    pub fn attributes<'a>(&'a self, verb: &'a str) -> Attributes<'a> {
+        Attributes {
+            verb,
+            group: &self.group,
+            resource: &self.plural,
+            subresource: &self.subresource,
+            namespace: if self.plural == "namespaces" { &self.name } else { &self.namespace },
+            name: &self.name,
+            path: "",
+        }
+    }
 }
 
 /// Takes a path such as `/apis/apps/v1/namespaces/a/deployments/b/scale` apart. The flag tells the old `/watch/` form.
@@ -52,7 +68,7 @@ fn is_namespace_subresource(rest: &[String]) -> bool {
 }
 
 /// Percent-decodes a path segment or query part.
-fn decode(part: &str) -> Option<String> {
+pub(crate) fn decode(part: &str) -> Option<String> {
     let mut out = Vec::with_capacity(part.len());
     let mut bytes = part.bytes();
     while let Some(b) = bytes.next() {

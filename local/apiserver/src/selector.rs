@@ -189,11 +189,15 @@ impl FieldSelector {
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|(field, wanted, differs)| (field_text(object, field) == *wanted) != *differs)
     }
+}
 
-    /// The name that `metadata.name=` asks for, if any.
-    pub fn exact_name(&self) -> Option<&str> {
-        self.0.iter().find(|(f, _, differs)| f == "metadata.name" && !differs).map(|(_, v, _)| v.as_str())
-    }
+/// The name that a field selector's `metadata.name=` asks for, if any.
+pub fn exact_name(input: &str) -> Option<String> {
+    // Which other fields may stand there is checked with the resource in hand.
+    let selector = FieldSelector::parse(input, &|_| true).ok()?;
+    selector.0.into_iter().find_map(|(field, name, differs)| {
+        (field == "metadata.name" && !differs && !name.is_empty()).then_some(name)
+    })
 }
 
 fn field_text(object: &Value, field: &str) -> String {

@@ -20,7 +20,7 @@ const FIXED: &[&str] = &[
 /// Clears what the creator may not set and fills in what every new object has.
 pub fn prepare_create(resource: &Resource, value: &mut Value) {
     let is = |plural: &str| resource.is("", plural);
-    if resource.has_status && !is("nodes") && !is("namespaces") && !is("persistentvolumes") {
+    if resource.has_status && !is("nodes") && !is("namespaces") {
         object::as_map(value).shift_remove("status");
     }
     if resource.has_generation() {
@@ -33,7 +33,7 @@ pub fn prepare_create(resource: &Resource, value: &mut Value) {
         let class = crate::defaults::qos(value);
         object::as_map(value).insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
     }
-    if is("persistentvolumeclaims") {
+    if is("persistentvolumeclaims") || is("persistentvolumes") {
         child(value, "status").insert("phase".into(), json!("Pending"));
     }
     if is("services") {
@@ -63,7 +63,7 @@ pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: 
             let spec = new.get("spec").cloned();
             *new = merged(old, "spec", spec);
         }
-        _ if resource.has_status && resource.plural != "persistentvolumes" && subresource.is_empty() => {
+        _ if resource.has_status && subresource.is_empty() => {
             let status = old.get("status").cloned();
             put(new, "status", status);
         }

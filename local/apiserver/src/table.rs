@@ -6,6 +6,7 @@ mod custom;
 mod format;
 mod other;
 mod pod;
+mod storage;
 mod workload;
 
 use crate::registry::Resource;
@@ -79,7 +80,10 @@ const INTEGERS: &[&str] = &[
 
 /// One row.
 pub fn row(resource: &Resource, object: &Value, include: Include) -> Value {
-    let name = json!(crate::object::name(object));
+    let name = match resource.plural.as_str() {
+        "storageclasses" if resource.custom.is_none() => json!(storage::class_name(object)),
+        _ => json!(crate::object::name(object)),
+    };
     let cells: Vec<Value> = match &resource.custom {
         Some(custom) => std::iter::once(name).chain(custom::cells(custom, object)).collect(),
         None => {

@@ -3,6 +3,7 @@
 mod names;
 mod pod;
 mod service;
+mod storage;
 mod workload;
 
 use crate::error::FieldError;
@@ -56,6 +57,9 @@ fn builtin(resource: &Resource, value: &Value, old: Option<&Value>, out: &mut Ve
         ("", "pods") => pod::pod(value, old, out),
         ("", "services") => service::service(value, old, out),
         ("", "configmaps" | "secrets") => data(value, out),
+        ("", "persistentvolumeclaims") => storage::claim("spec", &value["spec"], out),
+        ("", "persistentvolumes") => storage::volume(&value["spec"], out),
+        ("storage.k8s.io", _) => storage::class(value, out),
         ("apps" | "batch", _) | ("", "replicationcontrollers") => workload::validate(resource, value, out),
         ("apiextensions.k8s.io", _) => out.extend(crate::crd::validate(value)),
         ("admissionregistration.k8s.io", _) => webhooks(value, out),
@@ -71,7 +75,14 @@ fn builtin(resource: &Resource, value: &Value, old: Option<&Value>, out: &mut Ve
 fn immutable(resource: &Resource, new: &Value, old: &Value, out: &mut Vec<FieldError>) {
     let fields: &[&str] = match (resource.group.as_str(), resource.plural.as_str()) {
         ("apps", "deployments" | "replicasets" | "daemonsets") => &["/spec/selector"],
-        ("apps", "statefulsets") => &["/spec/selector", "/spec/serviceName", "/spec/podManagementPolicy"],
+        ("apps", "statefulsets") => &[
+            "/spec/selector",
+            "/spec/serviceName",
+            "/spec/podManagementPolicy",
+            "/spec/volumeClaimTemplates",
+        ],
+        ("", "persistentvolumeclaims") => storage::fixed_fields(old),
+        ("", "persistentvolumes") => &["/spec/hostPath", "/spec/local", "/spec/volumeMode"],
         ("batch", "jobs") => &["/spec/selector", "/spec/completions", "/spec/completionMode"],
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &["/roleRef"],
         ("discovery.k8s.io", _) => &["/addressType"],

@@ -237,3 +237,35 @@ async fn validating_webhooks_refuse_and_failures_follow_the_policy() {
         "{failed}"
     );
 }
+
+#[tokio::test]
+async fn mutating_webhooks_may_refuse_a_deletion_and_not_change_it() {
+    let cluster = Cluster::start().await;
+    let (url, ca) = webhook(|request| {
+        assert!(request["object"].is_null() && request["operation"] == "DELETE");
+        match request["name"].as_str().unwrap() {
+            "kept" => json!({"allowed": false, "status": {"message": "it is needed"}}),
+            "patched" => {
+                let patch = json!([{"op": "add", "path": "/data", "value": {}}]).to_string();
+                json!({"allowed": true, "patchType": "JSONPatch", "patch": B64.encode(patch)})
+            }
+            _ => json!({"allowed": true}),
+        }
+    })
+    .await;
+    let on_delete = json!({"rules": [{"operations": ["DELETE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]});
+    let hooks: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
+    let configuration = json!({"metadata": {"name": "m"}, "webhooks": [hook(&url, &ca, on_delete)]});
+    hooks.create(&PostParams::default(), &serde_json::from_value(configuration).unwrap()).await.unwrap();
+    let api = cluster.api();
+    for name in ["kept", "patched", "free"] {
+        api.create(&PostParams::default(), &hooked(name)).await.unwrap();
+    }
+    let refused = async |name: &str| message(api.delete(name, &DeleteParams::default()).await);
+    assert_eq!(
+        refused("kept").await,
+        "admission webhook \"hook.example.com\" denied the request: it is needed"
+    );
+    assert!(refused("patched").await.contains("attempted to modify the object"));
+    api.delete("free", &DeleteParams::default()).await.unwrap();
+}

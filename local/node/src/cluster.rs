@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use meltemi_apiserver::ApiServer;
@@ -62,6 +62,7 @@ impl Cluster {
         let ClusterOptions { client, apiserver, images, host, data_dir } = options;
         nft::apply(&program::render(&Table::default())).await.context("the service proxy cannot work")?;
         controllers::node::register(&client, NODE_NAME).await.context("the node could not be registered")?;
+        controllers::storage::register(&client).await.context("the storage class could not be made")?;
         let (zone, zones) = watch::channel(Arc::new(Zone::default()));
         let (serving, served) = watch::channel(Arc::new(BTreeSet::new()));
         let (report, forwards) = watch::channel(Arc::new(Vec::new()));
@@ -77,11 +78,13 @@ impl Cluster {
         services.ready().await;
         node.config_maps.ready().await;
         node.secrets.ready().await;
+        node.claims.ready().await;
+        node.volumes.ready().await;
         let outputs = proxy_run::Outputs { zone, serving };
         let host_forwards = HostForwards::new(host, client.clone(), report);
         tasks.push(tokio::spawn(proxy_run::run(services, slices, outputs, host_forwards)));
         tasks.push(tokio::spawn(manager::run(node.clone(), controllers::node::labels(NODE_NAME))));
-        tasks.extend(controllers::start(&client, NODE_NAME));
+        tasks.extend(controllers::start(&client, NODE_NAME, node.volume_dir.clone()));
         Ok(Self { node, forwards, tasks })
     }
 
@@ -139,9 +142,8 @@ fn node(
     serving: watch::Receiver<Arc<BTreeSet<std::net::Ipv4Addr>>>,
 ) -> anyhow::Result<Arc<Node>> {
     let run_dir = data_dir.join("run");
+    let volume_dir = data_dir.join("volumes");
     let log_dir = data_dir.join("logs");
-    // Pods start anew with the daemon, and so do their logs.
-    let _ = std::fs::remove_dir_all(&log_dir);
     std::fs::create_dir_all(&log_dir)
         .and_then(|()| std::fs::set_permissions(&log_dir, std::fs::Permissions::from_mode(0o700)))
         .with_context(|| format!("cannot make {}", log_dir.display()))?;
@@ -152,10 +154,13 @@ fn node(
         binary: run_dir.join(launch::BINARY),
         run_dir,
         log_dir,
+        volume_dir,
         ids_mapped: sys::is_mapped(1337),
         machine: controllers::node::machine(),
         config_maps: Cache::<ConfigMap>::start(client.clone()),
         secrets: Cache::<Secret>::start(client.clone()),
+        claims: Cache::<PersistentVolumeClaim>::start(client.clone()),
+        volumes: Cache::<PersistentVolume>::start(client.clone()),
         services,
         serving,
         stop: CancellationToken::new(),

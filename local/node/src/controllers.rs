@@ -8,26 +8,29 @@ mod cron_job;
 mod daemon_set;
 mod deployment;
 mod endpoints;
+mod events;
 mod job;
 pub mod node;
 mod replica_set;
 mod revisions;
 mod rollout;
 mod stateful_set;
+pub mod storage;
 pub(crate) mod workload;
+
+pub(crate) use events::{event, trouble};
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Event, EventSource, Pod, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, PostParams};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::Api;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -40,6 +43,8 @@ use tokio::task::JoinHandle;
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// Where the directories of volumes are.
+    pub volume_dir: PathBuf,
 }
 
 /// Why a reconciliation did not succeed. All are tried again.
@@ -48,11 +53,22 @@ pub enum Fault {
     /// The API server refused, or did not answer.
     #[error(transparent)]
     Kube(#[from] kube::Error),
+    /// Something was refused by a quota, a webhook or the file system: an event says so.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// How long to wait after a failure: one of the machine's passes, a refusal stands until somebody changes something.
+fn patience(fault: &Fault) -> Duration {
+    match fault {
+        Fault::Kube(_) => Duration::from_millis(500),
+        Fault::Refused(_) => Duration::from_secs(2),
+    }
 }
 
 /// Starts every controller; they run until their tasks are dropped.
-pub fn start(client: &Client, node: &str) -> Vec<JoinHandle<()>> {
-    let context = Arc::new(Context { client: client.clone() });
+pub fn start(client: &Client, node: &str, volume_dir: PathBuf) -> Vec<JoinHandle<()>> {
+    let context = Arc::new(Context { client: client.clone(), volume_dir });
     let pods = || Api::<Pod>::all(client.clone());
     let sets = Api::<ReplicaSet>::all(client.clone());
     let services = controller::<Service>(client);
@@ -70,6 +86,8 @@ pub fn start(client: &Client, node: &str) -> Vec<JoinHandle<()>> {
         run(controller::<StatefulSet>(client).owns(pods(), any()), stateful_set::reconcile, &context),
         run(controller::<DaemonSet>(client).owns(pods(), any()), daemon_set::reconcile, &context),
         run(services, endpoints::reconcile, &context),
+        run(storage::claims(client), storage::claims::reconcile, &context),
+        run(storage::volumes(client), storage::volumes::reconcile, &context),
         tokio::spawn(node::heartbeat(client.clone(), node.to_owned())),
     ]
 }
@@ -95,7 +113,7 @@ where
     F: Future<Output = Result<Action, Fault>> + Send + 'static,
 {
     let kind = K::kind(&()).into_owned();
-    let again = |_: Arc<K>, _: &Fault, _: Arc<Context>| Action::requeue(Duration::from_millis(500));
+    let again = |_: Arc<K>, fault: &Fault, _: Arc<Context>| Action::requeue(patience(fault));
     let outcomes = controller.run(reconcile, again, context.clone());
     tokio::spawn(outcomes.for_each(move |outcome| {
         if let Err(error) = outcome {
@@ -117,35 +135,6 @@ fn selecting(services: &[Arc<Service>], pod: &Pod) -> Vec<ObjectRef<Service>> {
     services.iter().filter(selects).map(|service| ObjectRef::from_obj(service.as_ref())).collect()
 }
 
-/// Writes an event about an object, for `kubectl describe`. A failure to write is not worth failing for.
-pub(crate) async fn event<K>(client: &Client, about: &K, severity: &str, reason: &str, message: &str)
-where
-    K: Resource<DynamicType = ()>,
-{
-    let namespace = about.namespace().unwrap_or_else(|| "default".into());
-    let now = Time(Timestamp::now());
-    let event = Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{}.{:016x}", about.name_any(), fastrand::u64(..))),
-            namespace: Some(namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        involved_object: about.object_ref(&()),
-        type_: Some(severity.into()),
-        reason: Some(reason.into()),
-        message: Some(message.into()),
-        source: Some(EventSource { component: Some("controller-manager".into()), host: None }),
-        first_timestamp: Some(now.clone()),
-        last_timestamp: Some(now),
-        count: Some(1),
-        ..Event::default()
-    };
-    let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
-    if let Err(error) = events.create(&PostParams::default(), &event).await {
-        tracing::debug!(%reason, %error, "event not written");
-    }
-}
-
 /// A write to an object that has gone in the meantime, or changed, is no failure: its next change is watched.
 pub(crate) fn gone_is_fine<T>(outcome: Result<T, kube::Error>) -> Result<(), Fault> {
     match outcome {
@@ -160,6 +149,14 @@ pub(crate) fn exists_is_fine<T>(outcome: Result<T, kube::Error>) -> Result<(), F
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => Ok(()),
+    }
+}
+
+/// What an error says to a user: the API server's own words where they are its.
+pub(crate) fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

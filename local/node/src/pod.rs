@@ -1,9 +1,11 @@
 //! Pods: a pure state machine that decides, and a worker per pod that does.
 
+pub mod claims;
 pub mod env;
 pub mod events;
 pub mod live;
 pub mod manager;
+mod old_logs;
 pub mod plan;
 pub mod probe;
 mod start;

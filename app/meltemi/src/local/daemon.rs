@@ -45,7 +45,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let whole = std::iter::once(OsString::from("meltemi")).chain(arguments.iter().cloned());
     let outcome = Cli::try_parse_from(whole).map_err(anyhow::Error::from).and_then(|cli| start(cli.up));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("Error: {error:#}");
             ExitCode::FAILURE
@@ -53,7 +53,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-fn start(args: up::Args) -> anyhow::Result<()> {
+/// Fails only before the outer process can be told: what goes wrong later, that one says.
+fn start(args: up::Args) -> anyhow::Result<ExitCode> {
     let place = Place::new(args.data_dir.as_deref())?;
     // Namespaces are entered while the process still has one thread.
     let daemon = launch::enter(place.root())?;
@@ -66,10 +67,13 @@ fn start(args: up::Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(daemon, args, place));
     runtime.shutdown_timeout(Duration::from_millis(200));
-    if let Err(error) = &outcome {
-        reporter.report(Report::Failed(format!("{error:#}")));
-    }
-    outcome
+    Ok(match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            reporter.report(Report::Failed(format!("{error:#}")));
+            ExitCode::FAILURE
+        }
+    })
 }
 
 async fn serve(daemon: Daemon, args: up::Args, place: Place) -> anyhow::Result<()> {

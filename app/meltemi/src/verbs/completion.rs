@@ -18,6 +18,13 @@ pub struct Args {
 /// Writes the script to standard output.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut command = crate::cli::Cli::command();
-    clap_complete::generate(args.shell, &mut command, "meltemi", &mut std::io::stdout());
+    clap_complete::generate(args.shell, &mut command, called(), &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The name that the shell knows us by: `meltemi`, or `istioctl` where that is a link to us.
+fn called() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&first).file_name().and_then(|name| name.to_str());
+    name.unwrap_or("meltemi").to_owned()
 }

@@ -10,5 +10,6 @@ mod http;
 mod kubectl;
 mod lifecycle;
 mod mesh;
+mod storage;
 mod survival;
 mod verbs;

@@ -1,4 +1,5 @@
-//! Built-in admission: service accounts of pods, priorities, and resource limits from LimitRanges.
+//! Built-in admission: service accounts, tokens and priorities of pods, quotas of pods, the status of CRDs, and the
+//! default class of claims.
 
 use crate::api::Call;
 use crate::error::{ApiError, Result};
@@ -20,8 +21,31 @@ pub fn mutate(call: &Call, value: &mut Value, old: Option<&Value>) -> Result<()>
         service_account(call, value)?;
         priority(call, value)?;
     }
+    if call.resource.is("", "persistentvolumeclaims") && old.is_none() {
+        storage_class(call, value);
+    }
     Ok(())
 }
+
+/// A claim that names no class gets the default one; one that names "" wants none.
+fn storage_class(call: &Call, claim: &mut Value) {
+    if claim.pointer("/spec/storageClassName").is_some_and(Value::is_string) {
+        return;
+    }
+    let classes = call.core.store.list("storage.k8s.io/storageclasses", "").items;
+    let default = |class: &Value| {
+        object::map(class, "/metadata/annotations")
+            .is_some_and(|notes| object::str_of(notes, DEFAULT_CLASS) == "true")
+    };
+    // Of several, the youngest.
+    let defaults = classes.iter().map(|(_, stored)| &stored.value).filter(|class| default(class));
+    if let Some(class) = defaults.max_by_key(|class| text(class, "/metadata/creationTimestamp")) {
+        child(claim, "spec").insert("storageClassName".into(), name(class).into());
+    }
+}
+
+/// The annotation of a StorageClass that is for claims which name none.
+pub const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// Checks an object against others.
 pub fn validate(call: &Call, value: &Value) -> Result<()> {

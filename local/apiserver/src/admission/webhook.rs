@@ -62,6 +62,12 @@ async fn mutate_once(subject: &Subject<'_>, hook: &Value, view: matching::View) 
     let Some(verdict) = ask(subject, hook, &view).await? else { return Ok(subject.object.clone()) };
     let allowed = admit(subject.call, hook, &verdict)?;
     let Some(patch) = allowed.patch.as_ref() else { return Ok(subject.object.clone()) };
+    if subject.operation == "DELETE" {
+        let name = text(hook, "/name");
+        return Err(ApiError::internal(format!(
+            "admission webhook {name:?} attempted to modify the object, which is not supported for this operation"
+        )));
+    }
     let broken = |e: String| {
         ApiError::internal(format!(
             "failed calling webhook {:?}: the webhook's patch cannot be applied: {e}",

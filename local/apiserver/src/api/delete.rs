@@ -93,7 +93,7 @@ pub async fn one(call: &Call, body: &Bytes) -> Result<Answer> {
     let options = options(call, &body)?;
     let stored = call.core.store.get(&call.resource.storage, &call.key()).ok_or_else(|| call.not_found())?;
     protect(&call.resource, &call.path.name)?;
-    admission::validate(call, "DELETE", &Value::Null, Some(&stored.value)).await?;
+    admission::delete(call, &stored.value).await?;
     if call.dry_run()? {
         return Ok(Answer::ok(&success(&call.resource, &stored.value)));
     }
@@ -121,8 +121,11 @@ fn success(resource: &Resource, value: &Value) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
-/// DELETE of a collection.
+/// DELETE of a collection; of one namespace only, where there are namespaces.
 pub async fn collection(call: &Call, body: &Bytes) -> Result<Answer> {
+    if call.resource.namespaced && call.path.namespace.is_empty() {
+        return Err(ApiError::method_not_allowed());
+    }
     let body = plain(&call.headers, body)?;
     let call = &with_dry_run(call, &body);
     let options = options(call, &body)?;
@@ -135,7 +138,7 @@ pub async fn collection(call: &Call, body: &Bytes) -> Result<Answer> {
         if !selection.matches(&stored.value) || protect(&call.resource, name(&stored.value)).is_err() {
             continue;
         }
-        admission::validate(call, "DELETE", &Value::Null, Some(&stored.value)).await?;
+        admission::delete(call, &stored.value).await?;
         if !dry_run {
             match delete(&call.core, &call.resource, &key, &options).await {
                 Ok(_) => {}
@@ -197,7 +200,7 @@ pub async fn delete(core: &Arc<Core>, resource: &Resource, key: &str, options: &
         match result {
             Ok(deleted) => {
                 if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-                    crate::crd::reload(core);
+                    crate::crd::load(core);
                 }
                 return Ok(deleted);
             }

@@ -148,9 +148,7 @@ pub fn list(call: &Call) -> Result<Answer> {
     let mut found: Vec<(String, Arc<Stored>)> = items
         .into_iter()
         .filter(|(key, _)| after.is_none_or(|a| key.as_str() > a))
-        .filter(|(_, stored)| {
-            selection.is_everything() || selection.matches(&presented_for_match(call, stored))
-        })
+        .filter(|(_, stored)| selection.is_everything() || selection.matches(&stored.value))
         .collect();
     let limit = query.get("limit").parse::<usize>().ok().filter(|l| *l > 0);
     let mut meta = json!({ "resourceVersion": version.to_string() });
@@ -164,11 +162,6 @@ pub fn list(call: &Call) -> Result<Answer> {
         }
     }
     render(call, &found, meta)
-}
-
-/// Selectors look at stored fields; only metadata differs not at all between versions.
-fn presented_for_match<'a>(_call: &Call, stored: &'a Stored) -> Cow<'a, Value> {
-    Cow::Borrowed(&stored.value)
 }
 
 fn check_version(call: &Call, paged: bool) -> Result<()> {

@@ -7,6 +7,7 @@ pub use decode::{decode, plain};
 pub use update::{bind, patch, replace, update_with};
 
 use super::{Answer, Call, read};
+use crate::auth::escalation;
 use crate::error::{ApiError, Result};
 use crate::object::{self, meta_mut, name, namespace, text};
 use crate::registry::Resource;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 
 /// What a write led to.
 pub enum Outcome {
-    /// It is stored.
+    /// It is stored, or has gone with the write that took its last finalizer.
     Stored(Arc<Stored>),
-    /// It was a dry run, or the object went away with the write (its last finalizer was removed).
+    /// It was a dry run.
     Value(Value),
 }
 
@@ -55,6 +56,7 @@ pub async fn create_value(call: &Call, mut value: Value, applied: Option<Value>)
     if let Some(warning) = crate::registry::without_effect(&resource.group, &resource.plural) {
         call.warn(warning);
     }
+    crate::registry::ignored(resource, &value).into_iter().for_each(|warning| call.warn(warning));
     namespace_accepts(call, &value)?;
     strategy::prepare_create(resource, &mut value);
     defaults::apply(resource, &mut value);
@@ -62,6 +64,7 @@ pub async fn create_value(call: &Call, mut value: Value, applied: Option<Value>)
     let mut value = admission::mutate(call, "CREATE", value, None).await?;
     defaults::apply(resource, &mut value);
     admission::builtin_validate(call, &value)?;
+    escalation::check(call, &value, None)?;
     check_valid(resource, &value, None)?;
     admission::validate(call, "CREATE", &value, None).await?;
     book_fields(call, &mut value, None, applied);
@@ -80,7 +83,7 @@ async fn store_new(call: &Call, mut value: Value, generated: bool) -> Result<Out
         let stored = resource.to_storage(value.clone());
         match call.core.store.create(&resource.storage, &object_key(&value), stored).await {
             Ok(stored) => {
-                after_write(call, &stored);
+                after_write(call);
                 return Ok(Outcome::Stored(stored));
             }
             Err(StoreError::Exists) if generated => {
@@ -95,9 +98,9 @@ async fn store_new(call: &Call, mut value: Value, generated: bool) -> Result<Out
 }
 
 /// What must happen before the writer is answered: a CRD is served at once.
-fn after_write(call: &Call, stored: &Stored) {
+fn after_write(call: &Call) {
     if call.resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-        crate::crd::changed(&call.core, &stored.value);
+        crate::crd::load(&call.core);
     }
 }
 
@@ -205,7 +208,7 @@ fn check_valid(resource: &Resource, value: &Value, old: Option<&Value>) -> Resul
 
 fn book_fields(call: &Call, value: &mut Value, old: Option<&Value>, applied: Option<Value>) {
     match applied {
-        Some(managed) => apply::settle(call, value, old, managed),
+        Some(managed) => apply::settle(value, managed),
         None => apply::track(call, value, old),
     }
 }

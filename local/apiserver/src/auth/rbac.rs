@@ -118,7 +118,8 @@ fn is_subject(user: &User, binding: &Value, namespace: &str) -> bool {
     })
 }
 
-fn role_rules(store: &Store, binding: &Value, namespace: &str) -> Vec<Value> {
+/// The rules of the role that a binding in a namespace names.
+pub(super) fn role_rules(store: &Store, binding: &Value, namespace: &str) -> Vec<Value> {
     let role = text(binding, "/roleRef/name");
     if text(binding, "/roleRef/kind") == "Role" {
         let stored = store.get("rbac.authorization.k8s.io/roles", &key(namespace, role));

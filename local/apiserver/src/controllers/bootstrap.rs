@@ -180,7 +180,9 @@ fn roles() -> Vec<(&'static str, Value)> {
     let view = json!({"verbs": read, "apiGroups": groups, "resources": visible});
     let edit = json!({"verbs": write, "apiGroups": groups, "resources": editable});
     let secrets = json!({"verbs": read, "apiGroups": [""], "resources": ["secrets"]});
-    let rbac = json!({"verbs": ["*"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]});
+    // Not "*": that would hold the verbs `escalate` and `bind`.
+    let own_roles = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    let rbac = json!({"verbs": own_roles, "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]});
     let paths = json!([
         "/api",
         "/api/*",

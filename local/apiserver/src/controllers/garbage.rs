@@ -166,6 +166,10 @@ async fn settle(core: &Arc<Core>, graph: &Graph, place: &Place) {
     } else if has(FOREGROUND) {
         let mut blocking = 0;
         for dependent in graph.dependents_of(uid(&stored.value)) {
+            if is_held(core, graph, &dependent, uid(&stored.value)) {
+                disown(core, &dependent, uid(&stored.value)).await;
+                continue;
+            }
             blocking += usize::from(delete_first(core, &dependent, uid(&stored.value)).await);
         }
         if blocking == 0 {
@@ -192,6 +196,23 @@ async fn disown(core: &Arc<Core>, place: &Place, owner: &str) {
             return;
         }
     }
+}
+
+/// Whether a dependent has another owner that stays: then it stays too.
+fn is_held(core: &Core, graph: &Graph, place: &Place, owner: &str) -> bool {
+    let Some(stored) = core.store.get(&place.0, &place.1) else { return false };
+    let others = list(&stored.value, "/metadata/ownerReferences")
+        .iter()
+        .map(|r| text(r, "/uid"))
+        .filter(|u| *u != owner);
+    let mut others = others.filter_map(|other| {
+        let place = graph.places.get(other)?;
+        core.store.get(&place.0, &place.1).filter(|s| uid(&s.value) == other)
+    });
+    let waits = |o: &Value| {
+        is_terminating(o) && list(o, "/metadata/finalizers").iter().any(|finalizer| finalizer == FOREGROUND)
+    };
+    others.any(|other| !waits(&other.value))
 }
 
 /// Deletes a dependent in the foreground; whether its owner must wait for it.
@@ -225,7 +246,7 @@ async fn drop_finalizer(core: &Arc<Core>, place: &Place, stored: &Stored, finali
         core.store.update(&place.0, &place.1, stored.version, new).await
     };
     if place.0.starts_with("apiextensions.k8s.io/") {
-        crate::crd::reload(core);
+        crate::crd::load(core);
     }
 }
 

@@ -119,13 +119,8 @@ fn cron_job(spec: &mut Map<String, Value>) {
     default(spec, "failedJobsHistoryLimit", 1);
     let template = spec.entry("jobTemplate").or_insert_with(|| json!({}));
     child(template, "metadata");
-    let job = child(template, "spec");
-    pod_template_of(job);
-}
-
-/// Job templates get pod defaults only; the job's own come when it is made.
-fn pod_template_of(job: &mut Map<String, Value>) {
-    template(job);
+    // The job's own defaults come when it is made.
+    self::template(child(template, "spec"));
 }
 
 /// Replication controllers select by their template's labels.

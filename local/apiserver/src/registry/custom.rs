@@ -6,7 +6,7 @@ use crate::schema::{Definitions, Schema};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 
-/// The resources (one a served version) that a CRD defines; none while its names are not accepted.
+/// The resources that a CRD defines: one a served version.
 pub fn resources(crd: &Value) -> Vec<Arc<Resource>> {
     let versions = list(crd, "/spec/versions");
     let storage_version = versions

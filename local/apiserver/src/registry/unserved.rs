@@ -61,7 +61,7 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
 
 const USE_WEBHOOK: &str = "admission is by webhooks here";
 const NO_DEVICES: &str = "no devices are handed out here";
-const NO_STORAGE: &str = "no volumes are provisioned here";
+const NO_STORAGE: &str = "volumes are directories of this machine, made by the StorageClass `standard`";
 
 /// 404 for a resource that is not served: with its kind and the reason, where Kubernetes knows it.
 pub fn unserved(group: &str, version: &str, plural: &str) -> ApiError {

@@ -15,10 +15,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-/// How long output may still come after the process has ended (something else may hold its pipes open).
-const LINGER: Duration = Duration::from_secs(2);
 /// How long a client has to open its streams.
 const SETUP: Duration = Duration::from_secs(30);
 
@@ -152,19 +150,23 @@ async fn run(session: ExecSession, streams: Streams, status: bool) {
         tokio::spawn(pump_sizes(from, to));
     }
     let mut pumps = tokio::task::JoinSet::new();
+    let (end, over) = watch::channel(false);
     if let (Some(from), Some(to)) = (stdout, streams.stdout) {
-        pumps.spawn(pump_out(from, to));
+        pumps.spawn(pump_out(from, to, over.clone()));
     }
     if let (Some(from), Some(to)) = (stderr, streams.stderr) {
-        pumps.spawn(pump_out(from, to));
+        pumps.spawn(pump_out(from, to, over));
     }
     let ended = tokio::select! {
         ended = exit => ended.unwrap_or_else(|_| ExitStatus::Failed("the process was lost".into())),
         // The client has gone: dropping the session ends the process.
         () = streams.packets.closed() => return,
     };
-    let _ = tokio::time::timeout(LINGER, async { while pumps.join_next().await.is_some() {} }).await;
-    pumps.abort_all();
+    end.send_replace(true);
+    tokio::select! {
+        () = async { while pumps.join_next().await.is_some() {} } => {}
+        () = streams.packets.closed() => return,
+    }
     let report = if status { Some(self::status(&ended).to_string()) } else { plain(&ended) };
     if let Some(report) = report {
         streams.error.send(report.into()).await;

@@ -55,10 +55,10 @@ pub async fn handle(call: &Call, target: Target, mut parts: Parts) -> Result<Res
     if ports.is_empty() || ports.len() > 64 {
         return Err(ApiError::bad_request("query parameter \"ports\" is required"));
     }
-    let (_, response) = websocket::accept(&headers, websocket::CHANNEL_PROTOCOLS)?;
+    let (protocol, response) = websocket::accept(&headers, websocket::CHANNEL_PROTOCOLS)?;
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            let pairs = websocket::port_streams(TokioIo::new(upgraded), &ports).await;
+            let pairs = websocket::port_streams(TokioIo::new(upgraded), protocol, &ports).await;
             for (port, pipe, error) in pairs {
                 tokio::spawn(forward(target.clone(), port, pipe, error, Ends::WithThePod));
             }

@@ -32,7 +32,8 @@ pub const EXEC_PROTOCOLS: &[&str] = &[
 /// SPDY in WebSocket messages.
 pub const TUNNEL_PROTOCOLS: &[&str] = &["SPDY/3.1+portforward.k8s.io"];
 /// Port-forward by channels.
-pub const CHANNEL_PROTOCOLS: &[&str] = &["v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
+pub const CHANNEL_PROTOCOLS: &[&str] =
+    &["v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"];
 
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Pieces that may wait for a slow reader.
@@ -117,7 +118,7 @@ where
 
 /// The streams of an old-style port-forward: for the i-th port, channel 2i carries data and 2i+1 errors; each begins
 /// with the port.
-pub async fn port_streams<S>(io: S, ports: &[u16]) -> Vec<(u16, Pipe, Output)>
+pub async fn port_streams<S>(io: S, protocol: &'static str, ports: &[u16]) -> Vec<(u16, Pipe, Output)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -128,7 +129,7 @@ where
         inputs.insert(channel, sender);
         receivers.push((*port, channel, receiver));
     }
-    let packets = start(io, inputs, false).await;
+    let packets = start(io, inputs, is_base64(protocol)).await;
     let mut out = Vec::new();
     for (port, channel, receiver) in receivers {
         let (data, error) = (u32::from(channel), u32::from(channel) + 1);
@@ -263,4 +264,26 @@ where
         goodbye(&mut sink).await;
     });
     near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ports_are_forwarded_in_base64() {
+        let (client, server) = tokio::io::duplex(4096);
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let (_, mut pipe, _error) = port_streams(server, "base64.channel.k8s.io", &[80]).await.remove(0);
+        // Channel 0 carries data, 1 errors; each begins with the port.
+        for expected in ["0UAA=", "1UAA="] {
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::Text(expected.into()));
+        }
+        client.send(Message::Text("0aGVsbG8=".into())).await.unwrap();
+        let mut hello = [0; 5];
+        pipe.read_exact(&mut hello).await.unwrap();
+        assert_eq!(&hello, b"hello");
+        pipe.write_all(b"world").await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Text("0d29ybGQ=".into()));
+    }
 }

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How much is read from a process at once.
 const CHUNK: usize = 32 * 1024;
@@ -48,17 +49,30 @@ impl Output {
 /// The receiving half of a stream; ends when the client ends its side or goes away.
 pub type Input = mpsc::Receiver<Bytes>;
 
-/// Copies from a reader to a stream until either ends, then ends the stream.
-pub async fn pump_out(mut from: impl AsyncRead + Unpin, to: Output) {
+/// How long output may still come after the process has ended (something else may hold its pipes open).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Copies from a reader to a stream until either ends, then ends the stream. Once the process has `ended`, a reader that has
+/// nothing to give for a while has ended too; a client that takes its time with what there is loses nothing.
+pub async fn pump_out(mut from: impl AsyncRead + Unpin, to: Output, mut ended: watch::Receiver<bool>) {
     let mut buffer = vec![0u8; CHUNK];
     loop {
-        match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(n) => {
-                if !to.send(Bytes::copy_from_slice(&buffer[..n])).await {
-                    return;
-                }
+        let quiet = async {
+            if ended.wait_for(|ended| *ended).await.is_err() {
+                std::future::pending::<()>().await;
             }
+            tokio::time::sleep(LINGER).await;
+        };
+        let read = tokio::select! {
+            biased;
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = quiet => 0,
+        };
+        if read == 0 {
+            break;
+        }
+        if !to.send(Bytes::copy_from_slice(&buffer[..read])).await {
+            return;
         }
     }
     to.finish().await;
@@ -127,5 +141,30 @@ impl AsyncWrite for Pipe {
             let _ = self.output.send_item(packet);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_loses_nothing_after_the_end() {
+        let (packets, mut sent) = mpsc::channel(1);
+        let (mut process, from) = tokio::io::duplex(1024 * 1024);
+        let all: Vec<u8> = (0..20 * CHUNK).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        process.write_all(&all).await.unwrap();
+        let (end, ended) = watch::channel(false);
+        let pump = tokio::spawn(pump_out(from, Output::new(1, packets), ended));
+        end.send_replace(true);
+        let mut got = Vec::new();
+        // Something else keeps `process`, the other end, open.
+        while let Some(Packet::Data(_, bytes)) = sent.recv().await {
+            got.extend_from_slice(&bytes);
+            tokio::time::sleep(LINGER * 3).await;
+        }
+        assert!(got == all, "{} of {} bytes", got.len(), all.len());
+        pump.await.unwrap();
+        drop(process);
     }
 }

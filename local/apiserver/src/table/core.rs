@@ -1,7 +1,7 @@
 //! Columns of the core group, of endpoint slices and of what configures the API itself.
 
 use super::format::{NONE, UNKNOWN, age, number, or_none, pairs, since};
-use super::{Printer, other};
+use super::{Printer, other, storage};
 use crate::object::{list, map, text};
 use serde_json::{Value, json};
 
@@ -26,20 +26,6 @@ pub fn printer(group: &str, plural: &str) -> Option<Printer> {
         ("", "serviceaccounts") => {
             printer(&["Name", "Secrets", "Age"], |o| vec![json!(list(o, "/secrets").len()), age(o)])
         }
-        ("", "persistentvolumeclaims") => printer(
-            &[
-                "Name",
-                "Status",
-                "Volume",
-                "Capacity",
-                "Access Modes",
-                "StorageClass",
-                "VolumeAttributesClass",
-                "Age",
-                "+VolumeMode",
-            ],
-            other::claim,
-        ),
         ("discovery.k8s.io", "endpointslices") => {
             printer(&["Name", "AddressType", "Ports", "Endpoints", "Age"], slice)
         }
@@ -59,15 +45,7 @@ pub fn printer(group: &str, plural: &str) -> Option<Printer> {
                 vec![json!(number(o, "/value")), json!(default), age(o), or_none(o, "/preemptionPolicy")]
             })
         }
-        ("storage.k8s.io", _) => printer(
-            &["Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"],
-            |o| {
-                let expands = o["allowVolumeExpansion"] == json!(true);
-                let t = |p: &str| json!(text(o, p));
-                vec![t("/provisioner"), t("/reclaimPolicy"), t("/volumeBindingMode"), json!(expands), age(o)]
-            },
-        ),
-        _ => None,
+        _ => storage::printer(group, plural),
     }
 }
 

@@ -1,42 +1,10 @@
-//! Columns of volume claims, role bindings and `networking.k8s.io`.
+//! Columns of role bindings and `networking.k8s.io`.
 
 use super::Printer;
 use super::core::more;
 use super::format::{age, or_none, selector};
 use crate::object::{list, text};
 use serde_json::{Value, json};
-
-/// A claim's cells.
-pub fn claim(claim: &Value) -> Vec<Value> {
-    let modes: Vec<&str> =
-        list(claim, "/status/accessModes").iter().filter_map(Value::as_str).map(short_mode).collect();
-    let status =
-        if crate::object::is_terminating(claim) { "Terminating" } else { text(claim, "/status/phase") };
-    let unset = |p: &str| match text(claim, p) {
-        "" => json!("<unset>"),
-        s => json!(s),
-    };
-    vec![
-        json!(status),
-        json!(text(claim, "/spec/volumeName")),
-        json!(text(claim, "/status/capacity/storage")),
-        json!(modes.join(",")),
-        json!(text(claim, "/spec/storageClassName")),
-        unset("/spec/volumeAttributesClassName"),
-        age(claim),
-        unset("/spec/volumeMode"),
-    ]
-}
-
-fn short_mode(mode: &str) -> &str {
-    match mode {
-        "ReadWriteOnce" => "RWO",
-        "ReadOnlyMany" => "ROX",
-        "ReadWriteMany" => "RWX",
-        "ReadWriteOncePod" => "RWOP",
-        other => other,
-    }
-}
 
 /// A role binding's cells.
 pub fn binding(binding: &Value) -> Vec<Value> {

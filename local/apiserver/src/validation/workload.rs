@@ -1,8 +1,8 @@
 //! The kinds that make pods.
 
-use super::pod;
+use super::{pod, storage};
 use crate::error::FieldError;
-use crate::object::{int, map, text};
+use crate::object::{child, int, list, map, text};
 use crate::registry::Resource;
 use crate::schedule::Schedule;
 use crate::selector::LabelSelector;
@@ -18,9 +18,13 @@ pub fn validate(resource: &Resource, value: &Value, out: &mut Vec<FieldError>) {
         ));
     }
     match resource.plural.as_str() {
-        "deployments" | "replicasets" | "statefulsets" | "daemonsets" => {
+        "deployments" | "replicasets" | "daemonsets" => {
             selector(value, out);
             template("spec.template", &value["spec"]["template"], &["Always"], out);
+        }
+        "statefulsets" => {
+            selector(value, out);
+            stateful_set(value, out);
         }
         "jobs" => template("spec.template", &value["spec"]["template"], &["OnFailure", "Never"], out),
         "cronjobs" => {
@@ -71,6 +75,25 @@ fn template(at: &str, template: &Value, policies: &[&str], out: &mut Vec<FieldEr
         };
         out.push(error);
     }
+}
+
+/// Pods of a StatefulSet mount their claims by the names of the templates.
+fn stateful_set(value: &Value, out: &mut Vec<FieldError>) {
+    let mut completed = value["spec"]["template"].clone();
+    for (i, claim) in list(value, "/spec/volumeClaimTemplates").iter().enumerate() {
+        let name = text(claim, "/metadata/name");
+        if name.is_empty() {
+            out.push(FieldError::required(format!("spec.volumeClaimTemplates[{i}].metadata.name"), ""));
+        }
+        storage::claim(&format!("spec.volumeClaimTemplates[{i}].spec"), &claim["spec"], out);
+        let volumes = child(&mut completed, "spec").entry("volumes").or_insert_with(|| json!([]));
+        if let Some(volumes) = volumes.as_array_mut() {
+            // It goes before one of the template's own of the same name.
+            volumes.retain(|volume| text(volume, "/name") != name);
+            volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        }
+    }
+    template("spec.template", &completed, &["Always"], out);
 }
 
 fn schedule(value: &Value, out: &mut Vec<FieldError>) {

@@ -93,10 +93,22 @@ impl Log {
             fs::create_dir_all(parent)?;
         }
         let file = File::create(&path)?;
-        let writer = Mutex::new(Writer { file, size: 0, replay: Vec::new(), replay_size: 0 });
+        Ok(Self::new(path, file, Progress::default()))
+    }
+
+    /// The log of a run that has ended, maybe under an earlier daemon.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let file = File::options().append(true).open(&path)?;
+        let size = file.metadata()?.len();
+        Ok(Self::new(path, file, Progress { rotations: 0, size, ended: true }))
+    }
+
+    fn new(path: PathBuf, file: File, progress: Progress) -> Self {
+        let replay = Vec::new();
+        let writer = Mutex::new(Writer { file, size: progress.size, replay, replay_size: 0 });
         let (raw, _) = broadcast::channel(1024);
-        let (progress, _) = watch::channel(Progress::default());
-        Ok(Self { inner: Arc::new(Inner { path, writer, raw, progress }) })
+        let (progress, _) = watch::channel(progress);
+        Self { inner: Arc::new(Inner { path, writer, raw, progress }) }
     }
 
     /// Takes the log of a run away that nobody can ask for any more.

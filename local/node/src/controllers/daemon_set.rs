@@ -30,6 +30,7 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
     let surplus = living.iter().filter(|pod| is_current(pod)).skip(1);
     let leaving: Vec<String> = failed.chain(old).chain(surplus).map(|pod| pod.name_any()).collect();
     workload::delete(client, &namespace, &leaving).await?;
+    let mut failed = None;
     if pods.is_empty() {
         let mut template = spec.template.clone();
         let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
@@ -44,10 +45,11 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
             });
         }
         let name = format!("{}-{}", set.name_any(), workload::random_suffix());
-        workload::create(client, &namespace, vec![workload::pod_from(set.as_ref(), name, &template)]).await?;
+        let made = vec![workload::pod_from(set.as_ref(), name, &template)];
+        failed = workload::create(client, set.as_ref(), made).await.err();
     }
     report(&context, &set, &living, living.iter().filter(|pod| is_current(pod)).count()).await?;
-    Ok(Action::await_change())
+    failed.map_or(Ok(Action::await_change()), Err)
 }
 
 async fn report(context: &Context, set: &DaemonSet, living: &[&Pod], current: usize) -> Result<(), Fault> {

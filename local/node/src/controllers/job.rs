@@ -75,12 +75,13 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
     let step =
         decide(spec.completions, spec.parallelism.unwrap_or(1), spec.backoff_limit.unwrap_or(6), count);
     let step = if left == Some(0) && step != Step::Complete { Step::Expire } else { step };
+    let mut failed = None;
     let condition = match step {
         Step::Create(_) | Step::Wait if suspended => None,
         Step::Create(more) => {
             let name = || format!("{}-{}", job.name_any(), workload::random_suffix());
             let made = (0..more).map(|_| workload::pod_from(job.as_ref(), name(), &spec.template)).collect();
-            workload::create(client, &job.namespace().unwrap_or_default(), made).await?;
+            failed = workload::create(client, job.as_ref(), made).await.err();
             None
         }
         Step::Wait => None,
@@ -97,6 +98,9 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
         }
     };
     report(client, &job, &pods, count, condition).await?;
+    if let Some(failed) = failed {
+        return Err(failed);
+    }
     let again = left.filter(|left| *left > 0 && !suspended);
     Ok(again.map_or_else(Action::await_change, |left| Action::requeue(Duration::from_secs(left))))
 }

@@ -47,7 +47,7 @@ pub async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Ac
             let template = spec.template.clone().unwrap_or_default();
             let name = || format!("{}-{}", set.name_any(), workload::random_suffix());
             let made = (0..count).map(|_| workload::pod_from(set.as_ref(), name(), &template)).collect();
-            workload::create(client, &namespace, made).await.err()
+            workload::create(client, set.as_ref(), made).await.err()
         }
         Step::Delete(count) => {
             workload::sort_for_deletion(&mut active);
@@ -56,10 +56,6 @@ pub async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Ac
             None
         }
     };
-    if let Some(error) = &failed {
-        super::event(client, set.as_ref(), "Warning", "FailedCreate", &format!("Error creating: {error}"))
-            .await;
-    }
     report(&context.client, &set, &active).await?;
     failed.map_or(Ok(Action::await_change()), Err)
 }

@@ -1,4 +1,6 @@
-//! StatefulSet: pods with names of their own, one after the other.
+//! StatefulSet: pods with names of their own, one after the other, each with its claims.
+
+mod claims;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +85,13 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
     let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
     let on_delete =
         spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete");
-    match decide(spec.replicas.unwrap_or(1), parallel, on_delete, &members) {
+    let replicas = spec.replicas.unwrap_or(1);
+    let step = decide(replicas, parallel, on_delete, &members);
+    let made: &[i32] = if let Step::Create(ordinals) = &step { ordinals } else { &[] };
+    let kept = members.range(..replicas).map(|(ordinal, _)| *ordinal);
+    claims::ensure(client, &set, spec, kept.chain(made.iter().copied())).await?;
+    let mut failed = None;
+    match step {
         Step::Keep => {}
         Step::Create(ordinals) => {
             let below = ordinals.iter().any(|ordinal| *ordinal < held.partition);
@@ -96,14 +104,18 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
                 Some(old) if ordinal < held.partition => pod(&set, spec, (old, &held.hash), ordinal),
                 _ => pod(&set, spec, (&spec.template, &hash), ordinal),
             });
-            workload::create(client, &namespace, made.collect()).await?;
+            failed = workload::create(client, set.as_ref(), made.collect()).await.err();
         }
         Step::Delete(ordinal) => {
-            workload::delete(client, &namespace, &[format!("{}-{ordinal}", set.name_any())]).await?;
+            let name = format!("{}-{ordinal}", set.name_any());
+            if let Some(pod) = pods.iter().find(|pod| ordinal >= replicas && pod.name_any() == name) {
+                claims::leave_to(client, &set, spec, (pod, ordinal)).await?;
+            }
+            workload::delete(client, &namespace, &[name]).await?;
         }
     }
     report(client, &set, &pods, (&hash, &held)).await?;
-    Ok(Action::await_change())
+    failed.map_or(Ok(Action::await_change()), Err)
 }
 
 /// What a partition holds back: pods below it keep the revision that was the last to be rolled out whole.
@@ -149,6 +161,7 @@ fn pod(
     if let Some(pod_spec) = template.spec.as_mut() {
         pod_spec.hostname = Some(name.clone());
         pod_spec.subdomain = spec.service_name.clone().filter(|name| !name.is_empty());
+        claims::mount(pod_spec, set, spec, ordinal);
     }
     let mut pod = workload::pod_from(set, name, &template);
     pod.metadata.generate_name = Some(format!("{}-", set.name_any()));

@@ -47,7 +47,7 @@ pub fn random_suffix() -> String {
     safe_text(fastrand::u64(..), 5)
 }
 
-/// A label selector in the form of a list request; `None` for one that matches nothing or cannot be written so.
+/// A label selector in the form of a list request.
 pub fn selector_text(selector: &LabelSelector) -> String {
     let mut parts: Vec<String> =
         selector.match_labels.iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
@@ -137,13 +137,30 @@ where
     Pod { metadata, spec: template.spec.clone(), status: None }
 }
 
-/// Makes pods; the first failure is returned after all were tried.
-pub async fn create(client: &Client, namespace: &str, made: Vec<Pod>) -> Result<(), Fault> {
+/// Makes pods; the first failure is returned after all were tried, and told by an event about their owner.
+pub async fn create<K>(client: &Client, owner: &K, made: Vec<Pod>) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let namespace = owner.meta().namespace.as_deref().unwrap_or("default");
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let parameters = PostParams::default();
     let creating = made.iter().map(|pod| pods.create(&parameters, pod));
     let outcomes = futures_util::future::join_all(creating).await;
-    outcomes.into_iter().try_for_each(|outcome| outcome.map(|_| ()).map_err(Fault::from))
+    match outcomes.into_iter().find_map(Result::err) {
+        Some(error) => Err(not_created(client, owner, "Error creating", &error).await),
+        None => Ok(()),
+    }
+}
+
+/// Tells the owner's readers why something of it could not be made.
+pub async fn not_created<K>(client: &Client, owner: &K, what: &str, error: &kube::Error) -> Fault
+where
+    K: Resource<DynamicType = ()>,
+{
+    let why = super::reason(error);
+    super::trouble(client, owner, "FailedCreate", &format!("{what}: {why}")).await;
+    Fault::Refused(why)
 }
 
 /// Deletes pods; one that is already gone is no failure.

@@ -97,7 +97,14 @@ pub(super) fn detached_main(args: &[OsString]) -> i32 {
             let _ = sys::send_message(front, &bytes, &[]);
         }
     };
-    match run(&options, &mut |report| tell(report)) {
+    let mut heard = |report: Report| {
+        if let Report::Failed(reason) = &report {
+            // Once the front process has gone, this is for the log.
+            eprintln!("Error: {reason}");
+        }
+        tell(report);
+    };
+    match run(&options, &mut heard) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");

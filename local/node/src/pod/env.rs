@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, ResourceFieldSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::claims::Directory;
+
 /// Why a container cannot be made as specified: the text of `CreateContainerConfigError`.
 pub type ConfigError = String;
 
@@ -14,6 +16,8 @@ pub trait Sources {
     fn config_map(&self, name: &str) -> Option<BTreeMap<String, Vec<u8>>>;
     /// The data of a Secret of the pod's namespace.
     fn secret(&self, name: &str) -> Option<BTreeMap<String, Vec<u8>>>;
+    /// The directory of a claim of the pod's namespace, or why it has none.
+    fn claim(&self, name: &str) -> Result<Directory, String>;
     /// What the node knows of the pod.
     fn facts(&self) -> &Facts;
 }

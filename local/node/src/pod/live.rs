@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use kube::Client;
 use parking_lot::Mutex;
 use tokio::net::unix::pipe;
@@ -33,6 +33,8 @@ pub struct Node {
     pub run_dir: PathBuf,
     /// On disk: container logs.
     pub log_dir: PathBuf,
+    /// On disk: the directories of volumes.
+    pub volume_dir: PathBuf,
     /// Our own binary for containers.
     pub binary: PathBuf,
     /// Whether user ids other than root exist.
@@ -43,6 +45,10 @@ pub struct Node {
     pub config_maps: Cache<ConfigMap>,
     /// Secrets.
     pub secrets: Cache<Secret>,
+    /// Claims.
+    pub claims: Cache<PersistentVolumeClaim>,
+    /// Volumes, which claims are bound to.
+    pub volumes: Cache<PersistentVolume>,
     /// Services, for the environment of containers.
     pub services: Cache<Service>,
     /// Pod addresses that services send connections to.
@@ -57,6 +63,11 @@ impl Node {
     /// A pod by namespace and name.
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<LivePod>> {
         self.pods.lock().values().find(|p| p.namespace == namespace && p.name == name).cloned()
+    }
+
+    /// Where the logs of a pod's containers are.
+    pub fn logs_of(&self, pod: &LivePod) -> PathBuf {
+        self.log_dir.join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
+use super::claims::Directory;
 use super::env::{self, Facts, Sources};
 use super::live::{LiveContainer, LivePod, Node, Stdin};
 use super::volumes;
@@ -42,6 +43,10 @@ impl Sources for PodSources {
         self.node.secrets.get(&self.namespace, name).map(|s| volumes::secret_data(&s))
     }
 
+    fn claim(&self, name: &str) -> Result<Directory, String> {
+        self.node.claimed(&self.namespace, name)
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -70,8 +75,7 @@ pub async fn start(
         .map_err(|e| Failure::Waiting("CreateContainerError", e.to_string()))?;
     let (running, io) =
         runtime::run(wanted, network.namespace(), wish).await.map_err(|e| Failure::Start(e.to_string()))?;
-    let path = node.log_dir.join(format!("{}_{}_{}", live.namespace, live.name, live.uid));
-    let path = path.join(&container.name);
+    let path = node.logs_of(live).join(&container.name);
     // The run before is kept for `logs --previous`; older ones go, so that a container that restarts for ever fills no disk.
     if let Some(older) = run.checked_sub(2) {
         Log::remove(&path.join(format!("{older}.log")));
@@ -119,8 +123,8 @@ fn describe(
     process.cwd = container.working_dir.clone().or(image.working_dir).unwrap_or_else(|| "/".into());
     process.terminal = container.tty == Some(true);
     let creation = |e: String| Failure::Waiting("CreateContainerError", e);
-    let mut mounts =
-        volumes::mounts(pod, container, &base_dir.join("volumes"), &process.env).map_err(creation)?;
+    let place = volumes::Place { base: &base_dir.join("volumes"), env: &process.env, sources };
+    let mut mounts = volumes::mounts(pod, container, &place).map_err(creation)?;
     let last_words = last_words::mount(last_words::place(&base_dir, &container.name, run), container);
     mounts.push(last_words.map_err(|e| creation(format!("terminationMessagePath: {e}")))?);
     let mut all_files = files::etc(pod, &sources.facts, &hostname, process.uid);

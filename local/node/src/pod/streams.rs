@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::live::{LiveContainer, LivePod, Node, Stdin};
+use super::old_logs;
 use crate::container::log::{Log, Query, Stream};
 use crate::container::runtime::{self, Io, IoWish, KillOnDrop, Terminal};
 
@@ -58,16 +59,20 @@ impl Kubelet for Streams {
         pod: &PodRef,
         options: LogOptions,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, KubeletError> {
-        let container = self.container(pod, &options.container)?;
-        let log = if options.previous {
-            container.previous.ok_or_else(|| {
-                KubeletError::BadRequest(format!(
-                    "previous terminated container \"{}\" in pod \"{}\" not found",
-                    options.container, pod.name
-                ))
-            })?
-        } else {
-            container.log
+        let none_before = || {
+            KubeletError::BadRequest(format!(
+                "previous terminated container \"{}\" in pod \"{}\" not found",
+                options.container, pod.name
+            ))
+        };
+        let log = match self.container(pod, &options.container) {
+            Ok(container) if options.previous => container.previous.ok_or_else(none_before)?,
+            Ok(container) => container.log,
+            Err(waiting) => {
+                let logs = self.node.logs_of(&*self.pod(pod)?);
+                let kept = old_logs::find(&logs, &options.container, options.previous);
+                kept.ok_or_else(|| if options.previous { none_before() } else { waiting })?
+            }
         };
         let query = Query {
             follow: options.follow,

@@ -1,24 +1,22 @@
 //! A pod's volumes as directories in memory: made before its containers start, and kept up to date.
 
+mod mounts;
 mod publish;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
 };
 
 use super::env::{self, Sources};
-use crate::container::place::{self, Links};
-use crate::container::spec::Mount;
-
+pub use mounts::{Place, mounts};
 pub use publish::{Files, publish};
 
 /// A token that a pod asked for: which volume and source, and what it is to be for.
@@ -63,6 +61,10 @@ pub fn materialize(pod: &Pod, base: &Path, sources: &dyn Sources, tokens: &Token
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let dir = base.join(&volume.name);
         let failed = |e: io::Error| format!("volume \"{}\": {e}", volume.name);
+        if let Some(claim) = &volume.persistent_volume_claim {
+            sources.claim(&claim.claim_name).map_err(|e| format!("volume \"{}\": {e}", volume.name))?;
+            continue;
+        }
         let is_new = !dir.exists();
         fs::create_dir_all(&dir).map_err(failed)?;
         if volume.empty_dir.is_some() {
@@ -97,7 +99,7 @@ fn files(pod: &Pod, volume: &Volume, sources: &dyn Sources, tokens: &Tokens) -> 
             project(pod, source, sources, tokens, mode(v.default_mode), &mut files)?;
         }
     } else {
-        return Err("this kind of volume is not supported on a one-machine cluster: use emptyDir, configMap, secret, projected, downwardAPI or hostPath".into());
+        return Err("this kind of volume is not supported on a one-machine cluster: use emptyDir, persistentVolumeClaim, configMap, secret, projected, downwardAPI or hostPath".into());
     }
     Ok(files)
 }
@@ -192,81 +194,6 @@ fn downward(
         files.insert(item.path.clone(), (text.into_bytes(), item.mode.map_or(mode_of, |m| mode(Some(m)))));
     }
     Ok(())
-}
-
-/// Where a container's volumes are mounted, in order of depth so that one may lie in another.
-pub fn mounts(
-    pod: &Pod,
-    container: &Container,
-    base: &Path,
-    env: &[(String, String)],
-) -> Result<Vec<Mount>, String> {
-    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    let volumes: BTreeMap<&str, &Volume> = volumes.map(|v| (v.name.as_str(), v)).collect();
-    let mut mounts = Vec::new();
-    for wanted in container.volume_mounts.iter().flatten() {
-        let volume = volumes
-            .get(wanted.name.as_str())
-            .ok_or_else(|| format!("there is no volume {:?}", wanted.name))?;
-        let (mut source, mut read_only) = (base.join(&wanted.name), wanted.read_only == Some(true));
-        if let Some(host) = &volume.host_path {
-            (source, read_only) = host_path(&host.path, host.type_.as_deref(), source, read_only)?;
-        }
-        read_only |= volume.empty_dir.is_none() && volume.host_path.is_none();
-        let sub = match (&wanted.sub_path_expr, &wanted.sub_path) {
-            (Some(expression), _) => Some(env::expand(expression, env)),
-            (None, sub) => sub.clone(),
-        };
-        let sub = sub.filter(|s| !s.is_empty());
-        if let Some(sub) = &sub {
-            sub_path(&source, sub, volume.empty_dir.is_some())?;
-        }
-        let target = PathBuf::from(&wanted.mount_path);
-        mounts.push(Mount { source, sub: sub.map(PathBuf::from), target, read_only });
-    }
-    mounts.sort_by_key(|m| m.target.components().count());
-    Ok(mounts)
-}
-
-/// A directory of the host is seen read-only; one that is to be made is made in memory instead, never on the host.
-fn host_path(
-    path: &str,
-    kind: Option<&str>,
-    in_memory: PathBuf,
-    read_only: bool,
-) -> Result<(PathBuf, bool), String> {
-    let host = PathBuf::from(path);
-    if host.exists() {
-        return Ok((host, true));
-    }
-    if matches!(kind, Some("DirectoryOrCreate") | None | Some("")) {
-        return Ok((in_memory, read_only));
-    }
-    Err(format!("hostPath {path} does not exist on this machine"))
-}
-
-/// Checks that a part of a volume is there, and makes it where it may be made.
-fn sub_path(source: &Path, sub: &str, create: bool) -> Result<(), String> {
-    let relative = Path::new(sub);
-    if relative.is_absolute() || relative.components().any(|c| c == std::path::Component::ParentDir) {
-        return Err(format!("subPath {sub:?} must be relative and must not hold `..`"));
-    }
-    let found = place::root(source).and_then(|root| match place::find(&root, relative, Links::Beneath) {
-        Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-            place::directory(root.as_fd(), relative, Links::Beneath, 0o777)
-        }
-        found => found,
-    });
-    match found {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("subPath {sub:?} does not exist in the volume"))
-        }
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            Err(format!("subPath {sub:?} leads out of the volume"))
-        }
-        Err(error) => Err(format!("subPath {sub:?}: {error}")),
-    }
 }
 
 /// A ConfigMap's data as bytes.

@@ -87,6 +87,10 @@ pub fn spawn(node: Arc<Node>, recorder: Recorder, pod: Pod) -> Sender {
         network: Default::default(),
         containers: Default::default(),
     });
+    if !retired(&pod) {
+        // It starts anew, and so do its logs.
+        let _ = std::fs::remove_dir_all(node.logs_of(&live));
+    }
     node.pods.lock().insert(live.uid.clone(), live.clone());
     let worker = Worker {
         state: State::new(&plan),
@@ -251,7 +255,7 @@ impl Worker {
         if let Some(container) = self.live.containers.lock().get(&name) {
             container.running.signal(signal);
         }
-        // Probes go on until the end for readiness' sake only; a container that is told to stop is not restarted for them.
+        // A container that is told to stop is not looked at any more: nothing would come of it.
         if let Some(slot) = self.slots.get_mut(index) {
             slot.abort();
         }

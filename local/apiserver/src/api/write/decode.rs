@@ -51,8 +51,7 @@ fn finish(call: &Call, mut value: Value, duplicates: Vec<String>) -> Result<Valu
         return Err(ApiError::bad_request("the request body must be a JSON object"));
     }
     check_type(call, &mut value)?;
-    let drop = true;
-    let findings = check(resource.schema.node(), &mut value, drop);
+    let findings = check(resource.schema.node(), &mut value, true);
     // Custom resources are told about wrong types by validation, with the field.
     if resource.custom.is_none() {
         refuse_wrong_type(call, &findings)?;

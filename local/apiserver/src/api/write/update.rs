@@ -2,6 +2,7 @@
 
 use super::{Outcome, after_write, answer, book_fields, check_valid, create_value, decode};
 use crate::api::{Answer, Call, read};
+use crate::auth::escalation;
 use crate::error::{ApiError, Result};
 use crate::object::{self, name, text};
 use crate::patch::{self, Format};
@@ -25,6 +26,7 @@ pub async fn replace(call: &Call, body: &Bytes) -> Result<Answer> {
     }
     let exists = call.core.store.get(&call.resource.storage, &call.key()).is_some();
     if !exists && call.resource.is("coordination.k8s.io", "leases") {
+        call.may_create()?;
         let outcome = create_value(call, wanted, None).await?;
         return answer(call, StatusCode::CREATED, outcome);
     }
@@ -66,6 +68,7 @@ async fn apply_patch(call: &Call, body: &Bytes) -> Result<Answer> {
         if !call.path.subresource.is_empty() {
             return Err(call.not_found());
         }
+        call.may_create()?;
         let (value, managed) = apply::apply(call, None, &config)?;
         let outcome = create_value(call, decode::checked(call, value)?, Some(managed)).await?;
         return answer(call, StatusCode::CREATED, outcome);
@@ -138,6 +141,7 @@ async fn update_once(
     let mut new = admission::mutate(call, "UPDATE", new, Some(old)).await?;
     strategy::prepare_update(resource, sub, old, &mut new);
     defaults::apply(resource, &mut new);
+    escalation::check(call, &new, Some(old))?;
     check_valid(resource, &new, Some(old))?;
     admission::validate(call, "UPDATE", &new, Some(old)).await?;
     book_fields(call, &mut new, Some(old), applied);
@@ -157,7 +161,7 @@ async fn update_once(
     };
     match result {
         Ok(stored) => {
-            after_write(call, &stored);
+            after_write(call);
             Ok(Outcome::Stored(stored))
         }
         Err(StoreError::Stale) => Err(UpdateError::Stale),
@@ -180,7 +184,15 @@ pub async fn bind(call: &Call, body: &Bytes) -> Result<Answer> {
             let text = format!("pod {} is already assigned to node {assigned:?}", call.path.name);
             return Err(ApiError::conflict("pods/binding", &call.path.name, text));
         }
+        if object::is_terminating(old) {
+            let text = format!("pod {} is being deleted, cannot be assigned to a host", call.path.name);
+            return Err(ApiError::conflict("pods/binding", &call.path.name, text));
+        }
         let mut new = old.clone();
+        // The one that was looked at, and no other of its name.
+        if !object::uid(&binding).is_empty() {
+            object::meta_mut(&mut new).insert("uid".into(), object::uid(&binding).into());
+        }
         object::child(&mut new, "spec").insert("nodeName".into(), node.clone().into());
         let conditions = object::child(&mut new, "status").entry("conditions").or_insert_with(|| Value::Array(vec![]));
         if let Some(all) = conditions.as_array_mut() {

@@ -12,6 +12,10 @@ impl Sources for Fixed {
         (name == "sec").then(|| [("pass".to_owned(), b"word".to_vec())].into())
     }
 
+    fn claim(&self, name: &str) -> Result<Directory, String> {
+        Err(format!("persistentvolumeclaim {name:?} not found"))
+    }
+
     fn facts(&self) -> &Facts {
         &self.0
     }

@@ -30,12 +30,15 @@ pub(super) async fn check(target: &Target, probe: &Probe) -> Result<(), String> 
     }
 }
 
-/// Runs a postStart or preStop hook to its end.
-pub async fn hook(target: &Target, handler: &LifecycleHandler) -> Result<(), String> {
+/// Runs a postStart or preStop hook to its end; a server that it asks has so long to answer.
+pub async fn hook(target: &Target, handler: &LifecycleHandler, patience: Duration) -> Result<(), String> {
     if let Some(action) = &handler.exec {
         exec(target, action).await
     } else if let Some(action) = &handler.http_get {
-        http_get(target, action).await
+        let asked = tokio::time::timeout(patience, http_get(target, action)).await;
+        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs())))
+    } else if handler.tcp_socket.is_some() {
+        Err("tcpSocket is not a hook that Kubernetes runs: use exec, httpGet or sleep".into())
     } else if let Some(action) = &handler.sleep {
         tokio::time::sleep(Duration::from_secs(u64::try_from(action.seconds).unwrap_or(0))).await;
         Ok(())

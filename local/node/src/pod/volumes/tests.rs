@@ -1,10 +1,12 @@
 use super::*;
+use crate::pod::claims::Directory;
 use crate::pod::env::Facts;
 use serde_json::json;
 
 #[derive(Default)]
 struct Fixed {
     map: Option<BTreeMap<String, Vec<u8>>>,
+    claim: Option<Directory>,
     facts: Facts,
 }
 
@@ -15,6 +17,10 @@ impl Sources for Fixed {
 
     fn secret(&self, _: &str) -> Option<BTreeMap<String, Vec<u8>>> {
         None
+    }
+
+    fn claim(&self, name: &str) -> Result<Directory, String> {
+        self.claim.clone().ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))
     }
 
     fn facts(&self) -> &Facts {
@@ -93,7 +99,11 @@ fn mounts_of_secrets_are_read_only_and_sub_paths_stay_inside() {
     let mount_of = |volume: serde_json::Value, mount: serde_json::Value| {
         let pod = pod(volume, mount);
         materialize(&pod, dir.path(), &sources, &Tokens::new()).unwrap();
-        mounts(&pod, &pod.spec.as_ref().unwrap().containers[0], dir.path(), &[("N".into(), "n1".into())])
+        mounts(
+            &pod,
+            &pod.spec.as_ref().unwrap().containers[0],
+            &Place { base: dir.path(), env: &[("N".into(), "n1".into())], sources: &Fixed::default() },
+        )
     };
     let map = json!({"name": "v", "configMap": {"name": "cm"}});
     let found = mount_of(map.clone(), json!({"name": "v", "mountPath": "/m", "subPath": "a"})).unwrap();
@@ -114,4 +124,25 @@ fn the_expiry_of_a_token_is_read() {
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"exp":1000}"#);
     assert_eq!(token_expiry(&format!("h.{payload}.s")), Some(Timestamp::from_second(1000).unwrap()));
     assert_eq!(token_expiry("garbage"), None);
+}
+
+#[test]
+fn claims_are_mounted_from_their_directories() {
+    let (dir, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let volume = json!({"name": "v", "persistentVolumeClaim": {"claimName": "data"}});
+    let pod = pod(volume, json!({"name": "v", "mountPath": "/data", "subPath": "one"}));
+    let container = &pod.spec.as_ref().unwrap().containers[0];
+    let of = |read_only: bool| Fixed {
+        claim: Some(Directory { path: directory.path().into(), read_only }),
+        ..Fixed::default()
+    };
+    let mounted = |sources: &Fixed| mounts(&pod, container, &Place { base: dir.path(), env: &[], sources });
+    let error = materialize(&pod, dir.path(), &Fixed::default(), &Tokens::new()).unwrap_err();
+    assert!(error.contains("persistentvolumeclaim \"data\" not found"), "{error}");
+    assert!(mounted(&of(true)).unwrap_err().contains("does not exist"), "nothing is made in the host's");
+    materialize(&pod, dir.path(), &of(false), &Tokens::new()).unwrap();
+    let mounts = mounted(&of(false)).unwrap();
+    assert_eq!((mounts[0].source.as_path(), mounts[0].read_only), (directory.path(), false));
+    assert!(directory.path().join("one").is_dir());
+    assert!(mounted(&of(true)).unwrap()[0].read_only);
 }

@@ -53,8 +53,7 @@ impl Worker {
         self.release_network();
         self.node.pods.lock().remove(&self.live.uid);
         let _ = std::fs::remove_dir_all(self.node.run_dir.join("pods").join(&self.live.uid));
-        let logs = format!("{}_{}_{}", self.live.namespace, self.live.name, self.live.uid);
-        let _ = std::fs::remove_dir_all(self.node.log_dir.join(logs));
+        let _ = std::fs::remove_dir_all(self.node.logs_of(&self.live));
         let api: Api<Pod> = Api::namespaced(self.node.client.clone(), &self.live.namespace);
         let parameters = DeleteParams {
             grace_period_seconds: Some(0),

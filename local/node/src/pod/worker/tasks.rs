@@ -1,6 +1,7 @@
 //! What runs beside the worker for each container: its start, its end, its probes and hooks.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container;
 
@@ -91,10 +92,11 @@ impl Worker {
     pub(super) fn post_start(&mut self, index: usize) {
         let Some((container, target)) = self.target(index) else { return };
         let handler = container.lifecycle.and_then(|l| l.post_start);
+        let patience = self.patience();
         let (Some(handler), Some(slot)) = (handler, self.slots.get_mut(index)) else { return };
         let (sender, recorder, pod) = (self.sender.clone(), self.recorder.clone(), self.pod.clone());
         let task = tokio::spawn(async move {
-            let result = probe::hook(&target, &handler).await;
+            let result = probe::hook(&target, &handler, patience).await;
             if let Err(error) = &result {
                 recorder.post(&pod, Some(&container.name), "FailedPostStartHook", error);
             }
@@ -110,14 +112,22 @@ impl Worker {
         };
         let Some((container, target)) = self.target(index) else { return done() };
         let Some(handler) = container.lifecycle.and_then(|l| l.pre_stop) else { return done() };
-        let (recorder, pod) = (self.recorder.clone(), self.pod.clone());
-        // Ends with the container at the latest: then the exec fails and the connection breaks.
-        tokio::spawn(async move {
-            if let Err(error) = probe::hook(&target, &handler).await {
+        let (recorder, pod, patience) = (self.recorder.clone(), self.pod.clone(), self.patience());
+        let task = tokio::spawn(async move {
+            if let Err(error) = probe::hook(&target, &handler, patience).await {
                 recorder.post(&pod, Some(&container.name), "FailedPreStopHook", &error);
             }
             done();
         });
+        // It ends with the container: when that is killed for want of time, or has gone by itself.
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.tasks.push(task.abort_handle());
+        }
+    }
+
+    /// How long a hook may wait for an answer: as long as the pod has to end.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.plan.grace).unwrap_or(0).max(1))
     }
 }
 
