@@ -67,4 +67,5 @@ fn a_taken_port_is_named() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(&port) && text.contains("--api-port"), "{text}");
+    assert_eq!(text.matches("Error").count(), 1, "said once: {text}");
 }

@@ -47,16 +47,3 @@ fn completion_is_a_script() {
     let script = succeeded("istioctl completion bash", output);
     assert!(script.contains("-F _istioctl") && !script.contains("-F _meltemi"), "{script}");
 }
-
-#[test]
-fn up_says_once_why_it_failed() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = taken.local_addr().expect("an address").port().to_string();
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut up = meltemi();
-    up.args(["up", "--profile", "none", "--api-port", &port, "--data-dir"]).arg(dir.path());
-    let output = up.output().expect("meltemi");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(text.matches("no port for the API server").count(), 1, "{text}");
-    assert!(!output.status.success());
-}
