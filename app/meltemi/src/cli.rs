@@ -130,10 +130,23 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", shown(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes; of the API server's refusals their own words, which say it all.
+fn shown(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref() {
+            parts.push(status.message.clone());
+            break;
+        }
+        parts.push(cause.to_string());
+    }
+    parts.join(": ")
 }
 
 fn dispatch(mut cli: Cli) -> anyhow::Result<ExitCode> {
@@ -154,5 +167,18 @@ fn dispatch(mut cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::KubeInject(args) => runtime()?.block_on(verbs::kube_inject::run(&args, &cli.global)),
         Verb::Completion(args) => verbs::completion::run(&args),
         Verb::Version(args) => runtime()?.block_on(verbs::version::run(&args, &cli.global)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    #[test]
+    fn the_api_servers_words_are_shown_once() {
+        let status = kube::core::Status::failure("pods is forbidden: no", "Forbidden").with_code(403).boxed();
+        let refused: Result<(), _> = Err(kube::Error::Api(status));
+        let error = refused.context("cannot list pods").unwrap_err();
+        assert_eq!(super::shown(&error), "cannot list pods: pods is forbidden: no");
     }
 }

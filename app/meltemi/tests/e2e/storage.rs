@@ -1,9 +1,9 @@
 //! What outlives pods and the cluster's process: volumes of claims, and the logs of pods that have ended.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use crate::cluster::{eventually, meltemi, succeeded};
+use crate::cluster::eventually;
+use crate::lab::Lab;
 
 const MANIFEST: &str = r#"
 apiVersion: v1
@@ -47,60 +47,9 @@ spec:
   volumes: [{name: v, persistentVolumeClaim: {claimName: foreign}}]
 "#;
 
-/// A cluster without a mesh that is started and stopped as a user would.
-struct Lab {
-    data_dir: tempfile::TempDir,
-}
-
-impl Lab {
-    fn meltemi(&self, args: &[&str]) -> String {
-        let output =
-            meltemi().args(args).arg("--data-dir").arg(self.data_dir.path()).output().expect("meltemi");
-        succeeded(&args.join(" "), output)
-    }
-
-    fn up(&self) {
-        self.meltemi(&["up", "--detach", "--profile", "none", "--image", "shell=/bin/sh"]);
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let program = std::env::var("MELTEMI_KUBECTL").unwrap_or_else(|_| "kubectl".into());
-        let mut command = Command::new(program);
-        command.env("KUBECONFIG", self.data_dir.path().join("kubeconfig")).env("HOME", self.data_dir.path());
-        command.args(line.split(' '));
-        command
-    }
-
-    fn kubectl(&self, line: &str) -> String {
-        succeeded(line, self.command(line).output().expect("kubectl"))
-    }
-
-    fn apply(&self, yaml: &str) {
-        use std::io::Write as _;
-        let mut child = self.command("apply -f -").stdin(Stdio::piped()).spawn().expect("kubectl");
-        child.stdin.take().expect("a pipe").write_all(yaml.as_bytes()).expect("kubectl reads");
-        assert!(child.wait().expect("kubectl").success());
-    }
-
-    /// Waits until kubectl prints this.
-    fn until(&self, line: &str, expected: &str) {
-        eventually(line, || {
-            let output = self.command(line).output().expect("kubectl");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            if text == expected { Ok(()) } else { Err(text) }
-        });
-    }
-
-    fn directory(&self, claim: &str) -> PathBuf {
-        let volume = self.kubectl(&format!("get pvc {claim} -o jsonpath={{.spec.volumeName}}"));
-        self.data_dir.path().join("volumes").join(volume)
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = meltemi().arg("down").arg("--data-dir").arg(self.data_dir.path()).output();
-    }
+fn directory(lab: &Lab, claim: &str) -> PathBuf {
+    let volume = lab.kubectl(&format!("get pvc {claim} -o jsonpath={{.spec.volumeName}}"));
+    lab.data_dir().join("volumes").join(volume)
 }
 
 fn gone(path: &Path) {
@@ -109,14 +58,13 @@ fn gone(path: &Path) {
 
 #[test]
 fn claims_get_directories_that_outlive_pods_and_the_daemon() {
-    let lab = Lab { data_dir: tempfile::tempdir().expect("a directory") };
-    lab.up();
+    let lab = Lab::start();
     lab.apply(MANIFEST);
     lab.until("get pod once -o jsonpath={.status.phase}", "Succeeded");
     lab.until("get sts web -o jsonpath={.status.readyReplicas}", "2");
     let claims = lab.kubectl("get pvc --no-headers -l app=web");
     assert_eq!(claims.matches("Bound").count(), 2, "{claims}");
-    let (first, second) = (lab.directory("data-web-0"), lab.directory("data-web-1"));
+    let (first, second) = (directory(&lab, "data-web-0"), directory(&lab, "data-web-1"));
     assert_eq!(std::fs::read_to_string(first.join("log")).expect("the volume"), "started\n");
     assert!(lab.kubectl("get storageclass").contains("standard (default)"));
     let message = "get pod waits -o jsonpath={.status.conditions[?(@.type==\"PodScheduled\")].message}";
@@ -138,23 +86,4 @@ fn claims_get_directories_that_outlive_pods_and_the_daemon() {
     lab.kubectl("delete pvc data-web-0");
     gone(&first);
     lab.until("get pv -o name", "");
-}
-
-#[test]
-fn a_set_says_why_its_pods_are_not_made() {
-    let lab = Lab { data_dir: tempfile::tempdir().expect("a directory") };
-    lab.up();
-    lab.kubectl("create quota none --hard=pods=0");
-    for (kind, more) in [("ReplicaSet", ""), ("StatefulSet", "serviceName: x,"), ("DaemonSet", "")] {
-        lab.apply(&format!(
-            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{{more} selector: {{matchLabels: {{a: b}}}}, \
-             template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: c, image: shell}}]}}}}}}"
-        ));
-        eventually(kind, || {
-            let text = lab.kubectl(&format!("describe {} x", kind.to_lowercase()));
-            let said =
-                text.contains("FailedCreate") && text.contains("exceeded quota: none, requested: pods=1");
-            if said { Ok(()) } else { Err(text) }
-        });
-    }
 }

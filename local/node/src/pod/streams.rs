@@ -39,11 +39,13 @@ impl Streams {
     fn container(&self, pod: &PodRef, name: &str) -> Result<LiveContainer, KubeletError> {
         let live = self.pod(pod)?;
         let found = live.containers.lock().get(name).cloned();
+        // Logs without a process are those of an earlier daemon.
+        let state = match self.node.logs_of(&live).join(name).exists() {
+            true => "is not running: it has ended; see `kubectl logs`",
+            false => "is waiting to start: ContainerCreating",
+        };
         found.ok_or_else(|| {
-            KubeletError::BadRequest(format!(
-                "container \"{name}\" in pod \"{}\" is waiting to start: ContainerCreating",
-                pod.name
-            ))
+            KubeletError::BadRequest(format!("container \"{name}\" in pod \"{}\" {state}", pod.name))
         })
     }
 }

@@ -100,3 +100,16 @@ async fn a_startup_probe_fails_after_its_threshold() {
     run(target(free), ProbeKind::Startup, probe, move |verdict, _| sink.lock().push(verdict)).await;
     assert_eq!(*reports.lock(), [None, None, Some(false)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_waits_for_an_answer_no_longer_than_it_may() {
+    // Connections are accepted by the system; nobody answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let run = async |handler: serde_json::Value| {
+        hook(&target(port), &serde_json::from_value(handler).unwrap(), Duration::from_secs(5)).await
+    };
+    assert_eq!(run(json!({"httpGet": {"port": "web"}})).await, Err("no answer within 5 s".into()));
+    assert_eq!(run(json!({"sleep": {"seconds": 60}})).await, Ok(()), "what a pod asks for itself");
+    assert!(run(json!({"tcpSocket": {"port": "web"}})).await.is_err(), "as in Kubernetes");
+}
