@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connect;
+mod intake;
 mod machine;
 mod run;
 mod state;

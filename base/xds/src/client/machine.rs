@@ -3,20 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use meltemi_proto::any::message_name;
 use meltemi_proto::envoy::config::core::v3::Node;
 use meltemi_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-    Resource as WireResource,
 };
-use meltemi_proto::google::protobuf::Any;
 use meltemi_proto::google::rpc::Status;
-use prost::Message;
 
+use super::intake::{Intake, error_text};
 use super::state::TypeState;
 use super::{Applied, Update};
-use crate::resource::{Resource, Subscription, content_version, is_full_state, name_in};
+use crate::resource::{Subscription, is_full_state};
 
 /// A request to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,9 +34,6 @@ pub enum Response {
 
 /// gRPC code INVALID_ARGUMENT, which clients give as the reason of a NACK.
 const INVALID_ARGUMENT: i32 = 3;
-
-/// Length limit of a NACK's text, so that a thousand bad resources do not make a header-sized novel.
-const MAX_ERROR: usize = 4096;
 
 /// A response that was taken in and waits for its verdict.
 #[derive(Debug)]
@@ -259,69 +252,4 @@ impl Client {
             Some(Pending { index, version, nonce, upserts, removed: removed.clone(), broken: intake.broken });
         Update { type_url: intake.type_url, upserts: intake.upserts, removed }
     }
-}
-
-/// Reads the resources of a response.
-struct Intake {
-    type_url: &'static str,
-    upserts: Vec<Resource>,
-    all: Vec<Arc<str>>,
-    broken: Vec<String>,
-}
-
-impl Intake {
-    fn new(type_url: &'static str) -> Self {
-        Self { type_url, upserts: Vec::new(), all: Vec::new(), broken: Vec::new() }
-    }
-
-    fn sotw(&mut self, any: Any) {
-        if message_name(&any.type_url) == "envoy.service.discovery.v3.Resource" {
-            match WireResource::decode(any.value.as_slice()) {
-                Ok(resource) => self.delta(resource),
-                Err(error) => self.broken.push(format!("a wrapped resource does not decode: {error}")),
-            }
-            return;
-        }
-        let Some(name) = name_in(&any.value) else {
-            self.broken.push(format!("a resource of {} without a name", any.type_url));
-            return;
-        };
-        let version = content_version(&any.value);
-        self.push(name, version, any);
-    }
-
-    fn delta(&mut self, resource: WireResource) {
-        let name: Arc<str> = resource.name.into();
-        let Some(any) = resource.resource else {
-            // A heartbeat for a resource with a time to live: nothing changed.
-            self.all.push(name);
-            return;
-        };
-        let version =
-            if resource.version.is_empty() { content_version(&any.value) } else { resource.version.into() };
-        self.push(name, version, any);
-    }
-
-    fn push(&mut self, name: Arc<str>, version: Arc<str>, any: Any) {
-        self.all.push(name.clone());
-        if message_name(&any.type_url) != message_name(self.type_url) {
-            self.broken.push(format!("{name}: is a {}, expected {}", any.type_url, self.type_url));
-            return;
-        }
-        self.upserts.push(Resource { name, version, body: Bytes::from(any.value), type_url: self.type_url });
-    }
-}
-
-fn error_text(broken: &[String], rejected: &[(Arc<str>, String)]) -> Option<String> {
-    let rejected = rejected.iter().map(|(name, reason)| format!("{name}: {reason}"));
-    let mut text = broken.iter().cloned().chain(rejected).collect::<Vec<_>>().join("; ");
-    if text.is_empty() {
-        return (!broken.is_empty()).then(String::new);
-    }
-    if text.len() > MAX_ERROR {
-        let end = (0..=MAX_ERROR).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    Some(text)
 }

@@ -29,6 +29,11 @@ impl Address {
         }
     }
 
+    /// Port 0, for which the system takes a free one.
+    pub fn is_any_port(&self) -> bool {
+        self.ip().is_some_and(|addr| addr.port() == 0)
+    }
+
     /// Compiles an address that must be an IP literal or a pipe (listeners, EDS and static endpoints).
     pub fn compile(proto: &core::Address) -> Compiled<Self> {
         match Target::compile(proto)? {

@@ -172,7 +172,7 @@ impl Listeners {
         for (other, entry) in self.entries.iter().filter(|(other, _)| *other != name) {
             let lives = entry.active.iter().chain(&entry.warming);
             let mut taken = lives.flat_map(|live| &live.addresses);
-            if let Some(address) = taken.find(|a| value.addresses.contains(a) && !is_any_port(a)) {
+            if let Some(address) = taken.find(|a| value.addresses.contains(a) && !a.is_any_port()) {
                 return Err(Reject::new("address", format!("{address} belongs to listener {other:?}")));
             }
         }
@@ -294,8 +294,4 @@ impl Listeners {
         }
         closed
     }
-}
-
-fn is_any_port(address: &Address) -> bool {
-    address.ip().is_some_and(|addr| addr.port() == 0)
 }

@@ -1,5 +1,7 @@
 //! The body of a request on its way upstream, kept (up to a limit) so that another attempt can send it again.
 
+mod messages;
+
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::messages::MessageCounter;
 use super::record::Record;
 use crate::base::body::{Body, BodyError};
 
@@ -263,52 +266,5 @@ impl HttpBody for Reader {
 
     fn size_hint(&self) -> SizeHint {
         if self.next == 0 { self.upload.size } else { SizeHint::default() }
-    }
-}
-
-/// Counts gRPC messages in a stream of bytes by their length prefixes.
-#[derive(Debug, Default)]
-pub struct MessageCounter {
-    prefix: [u8; 5],
-    filled: usize,
-    skip: u64,
-}
-
-impl MessageCounter {
-    /// How many messages begin in these bytes.
-    pub fn feed(&mut self, mut data: &[u8]) -> u64 {
-        let mut messages = 0;
-        while !data.is_empty() {
-            if self.skip > 0 {
-                let step = self.skip.min(data.len() as u64);
-                self.skip -= step;
-                data = &data[step as usize..];
-                continue;
-            }
-            let step = (5 - self.filled).min(data.len());
-            self.prefix[self.filled..self.filled + step].copy_from_slice(&data[..step]);
-            self.filled += step;
-            data = &data[step..];
-            if self.filled == 5 {
-                let [_, length @ ..] = self.prefix;
-                self.skip = u64::from(u32::from_be_bytes(length));
-                self.filled = 0;
-                messages += 1;
-            }
-        }
-        messages
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_counted_across_frames() {
-        let mut counter = MessageCounter::default();
-        assert_eq!(counter.feed(&[0, 0, 0]), 0);
-        assert_eq!(counter.feed(&[0, 2, 9, 9, 0, 0, 0, 0, 0]), 2);
-        assert_eq!(counter.feed(&[0, 0, 0, 0, 1]), 1);
     }
 }

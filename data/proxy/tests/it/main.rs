@@ -15,6 +15,8 @@ mod protocols;
 mod proxying;
 mod retries;
 mod routing;
+mod streams;
 mod tcp;
 mod telemetry;
 mod updates;
+mod waiting;

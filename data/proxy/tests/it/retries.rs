@@ -6,7 +6,7 @@ use http_body_util::Full;
 
 use crate::harness::*;
 
-fn with_retries(on: &str) -> String {
+pub fn with_retries(on: &str) -> String {
     format!(
         r#"{{ match: {{ prefix: "/" }}, route: {{ cluster: app, retry_policy: {{ retry_on: "{on}", num_retries: 2, retry_back_off: {{ base_interval: 0.001s }},
         retry_host_predicate: [ {{ name: envoy.retry_host_predicates.previous_hosts }} ] }} }} }}"#
@@ -28,7 +28,7 @@ async fn failing(times: usize) -> Upstream {
     .await
 }
 
-fn post() -> Request<Full<Bytes>> {
+pub fn post() -> Request<Full<Bytes>> {
     Request::post("/pay").header("host", "a").body(Full::from("money")).unwrap()
 }
 
@@ -256,163 +256,4 @@ async fn a_host_that_does_not_answer_in_time_is_avoided() {
         let seen = seen.unwrap();
         assert_eq!(seen.status, 200, "{}", seen.body);
     }
-}
-
-/// A server that can go away and come back.
-async fn answering(listener: tokio::net::TcpListener, answers: usize) {
-    use tokio::io::AsyncWriteExt;
-    for _ in 0..answers {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        read_head(&mut stream).await;
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
-            .await
-            .unwrap();
-    }
-}
-
-#[tokio::test]
-async fn requests_wait_for_the_only_host_to_come_back() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let yaml = bootstrap_of(
-        &[super::harness::listener(&with_retries("connect-failure"), "")],
-        &[cluster("app", address, "")],
-    );
-    let engine = start(&yaml).await;
-    let web = engine.listener_address("web").unwrap();
-    let served = tokio::spawn(answering(listener, 1));
-    assert_eq!(send(web, get("/")).await.status, 200);
-    served.await.unwrap();
-    // Nobody listens now. Three: so many retries at a time are allowed by default.
-    let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(send(web, get("/")))).collect();
-    let stats = || async {
-        let admin = engine.admin_address().unwrap();
-        send(admin, get("/stats?filter=cluster.app.upstream_rq_retry$")).await.body
-    };
-    // Each has been refused more often than the policy's retries alone would be.
-    while stats().await.trim_end().rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0) < 12 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    let back = tokio::spawn(answering(socket.listen(64).unwrap(), 3));
-    for request in waiting {
-        let seen = request.await.unwrap();
-        assert_eq!((seen.status, seen.body.as_str()), (200, "ok"));
-    }
-    back.await.unwrap();
-}
-
-#[tokio::test]
-async fn a_host_that_never_answered_fails_at_once_and_a_route_without_retries_too() {
-    let dead = closed_port().await;
-    let engine =
-        start(&bootstrap_of(&[listener(&with_retries("connect-failure"), "")], &[cluster("app", dead, "")]))
-            .await;
-    let seen = send(engine.listener_address("web").unwrap(), get("/")).await;
-    assert_eq!((seen.status, seen.header("x-envoy-attempt-count")), (503, None));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let plain = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
-    let engine =
-        start(&bootstrap_of(&[super::harness::listener(plain, "")], &[cluster("app", address, "")])).await;
-    let web = engine.listener_address("web").unwrap();
-    let served = tokio::spawn(answering(listener, 1));
-    assert_eq!(send(web, get("/")).await.status, 200);
-    served.await.unwrap();
-    assert_eq!(send(web, get("/")).await.status, 503);
-    let admin = engine.admin_address().unwrap();
-    let stats = send(admin, get("/stats?filter=cluster.app.upstream_cx_connect_fail$")).await.body;
-    assert!(stats.contains(": 1"), "{stats}");
-}
-
-/// What a HTTP/2 server does with the second request of its first connection.
-#[derive(Clone, Copy)]
-enum Second {
-    /// A GOAWAY that leaves the stream out.
-    GoAway,
-    /// RST_STREAM with this code.
-    Reset(u32),
-}
-
-/// Speaks just enough HTTP/2, frame by frame; counts the requests that it took.
-async fn http2_server(
-    second: Second,
-) -> (std::net::SocketAddr, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
-    use std::sync::atomic::Ordering::SeqCst;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const ACK: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
-    let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = taken.clone();
-    let address = raw_server(move |mut stream, number| {
-        let counter = counter.clone();
-        async move {
-            let mut preface = [0; 24];
-            stream.read_exact(&mut preface).await.unwrap();
-            stream.write_all(&SETTINGS).await.unwrap();
-            let mut head = [0; 9];
-            while stream.read_exact(&mut head).await.is_ok() {
-                let [a, b, c, kind, flags, id @ ..] = head;
-                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-                stream.read_exact(&mut payload).await.unwrap();
-                let answer = match (kind, flags & 1) {
-                    (4, 0) => ACK.to_vec(),
-                    // The end of a request.
-                    (0 | 1, 1) if number == 0 && u32::from_be_bytes(id) == 3 => match second {
-                        Second::GoAway => [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &[0, 0, 0, 1], &[0; 4]].concat(),
-                        Second::Reset(code) => {
-                            counter.fetch_add(usize::from(code != 7), SeqCst);
-                            [&[0, 0, 4, 3, 0][..], &id, &code.to_be_bytes()].concat()
-                        }
-                    },
-                    (0 | 1, 1) => {
-                        counter.fetch_add(1, SeqCst);
-                        // `:status: 200`, and nothing more.
-                        [&[0, 0, 1, 1, 5][..], &id, &[0x88]].concat()
-                    }
-                    _ => continue,
-                };
-                stream.write_all(&answer).await.unwrap();
-            }
-        }
-    })
-    .await;
-    (address, taken)
-}
-
-/// Two requests that change something; how the second ended, and how many the server took in all.
-async fn second_of_two(second: Second, route: &str) -> (u16, usize) {
-    second_of(post(), second, route).await
-}
-
-async fn second_of(request: Request<Full<Bytes>>, second: Second, route: &str) -> (u16, usize) {
-    let (address, taken) = http2_server(second).await;
-    let yaml = bootstrap_of(&[listener(route, "")], &[cluster("app", address, crate::protocols::HTTP2)]);
-    // One worker: the second request finds the connection of the first.
-    let engine = start_one(&yaml).await;
-    let web = engine.listener_address("web").unwrap();
-    assert_eq!(send(web, post()).await.status, 200);
-    let status = send(web, request).await.status;
-    (status, taken.load(std::sync::atomic::Ordering::SeqCst))
-}
-
-#[tokio::test]
-async fn a_stream_that_goaway_leaves_out_is_sent_again_on_another_connection() {
-    let plain = r#"{ match: { prefix: "/" }, route: { cluster: app } }"#;
-    assert_eq!(second_of_two(Second::GoAway, plain).await, (200, 2));
-}
-
-#[tokio::test]
-async fn a_refused_stream_is_sent_again_where_the_policy_says_so_and_a_reset_one_never() {
-    const REFUSED: u32 = 7;
-    const INTERNAL: u32 = 2;
-    let default = with_retries("connect-failure,refused-stream,unavailable,cancelled");
-    assert_eq!(second_of_two(Second::Reset(REFUSED), &default).await, (200, 2));
-    assert_eq!(second_of_two(Second::Reset(REFUSED), &with_retries("connect-failure")).await, (503, 1));
-    assert_eq!(second_of_two(Second::Reset(INTERNAL), &default).await, (503, 2));
-    // Nor one that could be repeated: that is for the policy to say.
-    assert_eq!(second_of(get("/"), Second::Reset(INTERNAL), &default).await, (503, 2));
 }

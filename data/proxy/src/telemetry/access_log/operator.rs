@@ -1,5 +1,6 @@
 //! Command operators: one value of a log line each.
 
+mod arguments;
 mod value;
 
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use super::duration::{Moment, Span};
 use super::time::TimeFormat;
 use super::tls::TlsField;
 use crate::base::head::HeaderKey;
-use crate::base::reject::{At, Compiled, Reject};
+use crate::base::reject::{Compiled, Reject};
 use crate::telemetry::info::{LogContext, TlsInfo};
+use arguments::{grpc_format, header};
 use value::{Bytes, GrpcFormat, Shape, Side, display, number, text};
 
 /// A compiled operator.
@@ -236,28 +238,6 @@ impl Operator {
                 field.write(out, upstream.tls.as_deref().map(|tls: &TlsInfo| tls))
             }
         }
-    }
-}
-
-fn header(arguments: &str) -> Compiled<(HeaderKey, Option<HeaderKey>)> {
-    let (main, other) = match arguments.split_once('?') {
-        Some((main, other)) => (main, Some(other)),
-        None => (arguments, None),
-    };
-    let key = |name: &str| HeaderKey::compile("", name);
-    // The alternative in `X?:PATH` is the pseudo-header `:PATH`.
-    Ok((key(main).at("REQ/RESP/TRAILER")?, other.map(key).transpose().at("REQ/RESP/TRAILER")?))
-}
-
-fn grpc_format(arguments: Option<&str>) -> Compiled<GrpcFormat> {
-    match arguments.unwrap_or("CAMEL_STRING") {
-        "CAMEL_STRING" | "" => Ok(GrpcFormat::Camel),
-        "SNAKE_STRING" => Ok(GrpcFormat::Snake),
-        "NUMBER" => Ok(GrpcFormat::Number),
-        other => Err(Reject::new(
-            "",
-            format!("GRPC_STATUS({other}): expected CAMEL_STRING, SNAKE_STRING or NUMBER"),
-        )),
     }
 }
 
