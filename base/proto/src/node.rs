@@ -207,6 +207,11 @@ impl NodeMetadata {
         self.extra.get("GENERATOR").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Does the proxy want HTTP/1.0 taken: `HTTP10` is 1?
+    pub fn accepts_http10(&self) -> bool {
+        self.extra.get("HTTP10").and_then(Value::as_str) == Some("1")
+    }
+
     /// Addresses of the pod, those that parse.
     pub fn ips(&self) -> Vec<IpAddr> {
         self.instance_ips.split(',').filter_map(|ip| ip.trim().parse().ok()).collect()

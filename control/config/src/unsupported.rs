@@ -1,9 +1,12 @@
 //! What is read and checked but has no effect yet: the one table from which status, analysis and docs are made.
 
+mod kubernetes;
+mod mesh;
+
 use serde_json::Value;
 
+pub use self::mesh::mesh;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::mesh_config::MeshConfig;
 use crate::path::Path;
 use crate::{AnyObject, Kind};
 
@@ -13,9 +16,9 @@ pub const CODE: &str = "MEL0001";
 /// Kind and field; `*` stands for every element of a list or entry of a map.
 const FIELDS: &[(Kind, &str)] = &[
     (Kind::VirtualService, "http.*.fault.delay.exponentialDelay"),
+    (Kind::VirtualService, "http.*.fault.abort.http2Error"),
     (Kind::VirtualService, "tcp.*.match.*.sourceSubnet"),
     (Kind::Gateway, "servers.*.defaultEndpoint"),
-    (Kind::Gateway, "servers.*.tls.caCrl"),
     (Kind::Gateway, "servers.*.tls.insecureSkipVerify"),
     (Kind::Gateway, "servers.*.tls.tlsCertificates.*.caCertificates"),
     (Kind::Gateway, "servers.*.tls.mode=AUTO_PASSTHROUGH"),
@@ -30,6 +33,7 @@ const FIELDS: &[(Kind, &str)] = &[
     (Kind::Sidecar, "egress.*.captureMode"),
     (Kind::Sidecar, "inboundConnectionPool"),
     (Kind::Sidecar, "outboundTrafficPolicy.mode=ALLOW_ANY_DYNAMIC_DNS"),
+    (Kind::Sidecar, "outboundTrafficPolicy.egressProxy"),
     (Kind::Telemetry, "targetRef"),
     (Kind::Telemetry, "targetRefs"),
     (Kind::Telemetry, "accessLogging.*.filter"),
@@ -49,7 +53,6 @@ const POLICY: &[&str] = &[
     "loadBalancer.localityLbSetting.failoverPriority",
     "connectionPool.tcp.maxConnectionDuration",
     "connectionPool.http.http2KeepAlive",
-    "tls.caCrl",
     // It takes no endpoint out yet; that it is there lets near localities go first.
     "outlierDetection",
 ];
@@ -87,68 +90,15 @@ pub fn kind(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// Fields of MeshConfig that change nothing yet.
-const MESH: &[&str] = &[
-    "proxyHttpPort",
-    "hboneIdleTimeout",
-    "ingressClass",
-    "ingressService",
-    "ingressControllerMode",
-    "ingressSelector",
-    "enableTracing",
-    "enableEnvoyAccessLogService",
-    "disableEnvoyListenerLog",
-    "inboundTrafficPolicy",
-    "configSources",
-    "caCertificates",
-    "zoneAwareLbSetting",
-    "inboundClusterStatName",
-    "outboundClusterStatName",
-    "certificates",
-    "verifyCertificateAtClient",
-    "ca",
-    "discoverySelectors",
-    "meshMTLS",
-    "tlsDefaults",
-    "serviceSettings",
-    "serviceScopeConfigs",
-    "serviceEntryVisibility",
-    "defaultConfig.binaryPath",
-    "defaultConfig.tracingServiceName",
-    "defaultConfig.zipkinAddress",
-    "defaultConfig.discoveryRefreshDelay",
-    "defaultConfig.envoyMetricsServiceAddress",
-    "defaultConfig.statsdUdpAddress",
-    "defaultConfig.controlPlaneAuthPolicy",
-    "defaultConfig.customConfigFile",
-    "defaultConfig.statNameLength",
-    "defaultConfig.proxyBootstrapTemplatePath",
-    "defaultConfig.tracing",
-    "defaultConfig.envoyAccessLogService",
-    "defaultConfig.envoyMetricsService",
-    "defaultConfig.runtimeValues",
-    "defaultConfig.extraStatTags",
-    "defaultConfig.caCertificatesPem",
-    "defaultConfig.privateKeyProvider",
-    "defaultConfig.proxyHeaders",
-    "defaultConfig.fileFlushInterval",
-    "defaultConfig.fileFlushMinSizeKb",
-    "defaultConfig.statsCompression",
-    "defaultConfig.connectionSettings",
-    "defaultConfig.gatewayTopology.proxyProtocol",
-    "tcpKeepalive",
-    "localityLbSetting.distribute",
-    "localityLbSetting.failoverPriority",
-    "defaultProviders.tracing",
-    "defaultProviders.metrics",
-];
-
 /// The fields of an object that are set and have no effect yet.
 pub fn object(object: &AnyObject) -> Vec<Diagnostic> {
     let kind = object.kind();
     if let Some(what) = self::kind(kind) {
         let message = format!("{kind} has no effect in this version: {what}");
         return vec![Diagnostic::warning(Path::root(), message).code(CODE)];
+    }
+    if matches!(kind, Kind::Service | Kind::EndpointSlice) {
+        return kubernetes::object(&object.to_value(), kind);
     }
     let rules = fields(kind);
     if rules.is_empty() {
@@ -168,18 +118,6 @@ pub fn object(object: &AnyObject) -> Vec<Diagnostic> {
         });
     }
     found
-}
-
-/// The fields of MeshConfig that are set otherwise than by default and have no effect yet.
-pub fn mesh(config: &MeshConfig) -> Vec<Diagnostic> {
-    let set = serde_json::to_value(config).unwrap_or_default();
-    let default = serde_json::to_value(MeshConfig::default()).unwrap_or_default();
-    let differs = |field: &&&str| {
-        let pointer = format!("/{}", field.replace('.', "/"));
-        set.pointer(&pointer) != default.pointer(&pointer)
-    };
-    let message = "this setting has no effect in this version";
-    MESH.iter().filter(differs).map(|field| finding(Path::parse(field), message.to_owned())).collect()
 }
 
 fn finding(path: Path, message: String) -> Diagnostic {
@@ -213,72 +151,4 @@ fn find(value: &Value, steps: &[&str], path: &Path, each: &mut dyn FnMut(&Path, 
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::shape::Shape;
-
-    fn found(kind: Kind, spec: Value) -> Vec<String> {
-        let value = json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": {"name": "x"}, "spec": spec});
-        object(&crate::parse(&value).expect("valid")).iter().map(|found| found.path.to_string()).collect()
-    }
-
-    #[test]
-    fn names_what_is_set_and_nothing_else() {
-        let tunnel = json!({"tunnel": {"targetHost": "a", "targetPort": 1}, "tls": {"mode": "SIMPLE"}});
-        let spec = json!({"host": "a", "subsets": [{"name": "v1"}, {"name": "v2", "trafficPolicy": tunnel}]});
-        assert_eq!(found(Kind::DestinationRule, spec), ["spec.subsets[1].trafficPolicy.tunnel"]);
-        assert_eq!(found(Kind::AuthorizationPolicy, json!({})), [""]);
-        let port = json!({"port": {"number": 80}, "connectionPool": {"http": {"http2KeepAlive": {"interval": "1s"}}}});
-        let spec = json!({"host": "a", "trafficPolicy": {"portLevelSettings": [port]}});
-        assert_eq!(
-            found(Kind::DestinationRule, spec),
-            ["spec.trafficPolicy.portLevelSettings[0].connectionPool.http.http2KeepAlive"]
-        );
-        assert!(found(Kind::PeerAuthentication, json!({"mtls": {"mode": "STRICT"}})).is_empty());
-        assert_eq!(
-            found(Kind::ServiceEntry, json!({"hosts": ["a"], "resolution": "DYNAMIC_DNS"})),
-            ["spec.resolution"]
-        );
-        assert!(found(Kind::ServiceEntry, json!({"hosts": ["a"], "resolution": "DNS"})).is_empty());
-    }
-
-    #[test]
-    fn names_settings_that_differ_from_the_default() {
-        assert!(mesh(&MeshConfig::default()).is_empty());
-        let config = MeshConfig::load(
-            "meshMTLS: {minProtocolVersion: TLSV1_3}\ndefaultConfig: {runtimeValues: {a: b}}",
-        )
-        .expect("valid")
-        .config;
-        let paths: Vec<String> = mesh(&config).iter().map(|found| found.path.to_string()).collect();
-        assert_eq!(paths, ["meshMTLS", "defaultConfig.runtimeValues"]);
-    }
-
-    /// A typo in the table would hide a field.
-    #[test]
-    fn every_row_names_a_field() {
-        for kind in Kind::istio() {
-            for field in fields(kind) {
-                let steps: Vec<&str> = field.split('=').next().unwrap_or_default().split('.').collect();
-                assert!(leads(Shape::of_kind(kind).expect("a spec"), &steps), "{kind} {field}");
-            }
-        }
-        let shape = Shape::of::<MeshConfig>();
-        for field in MESH {
-            assert!(leads(&shape, &field.split('.').collect::<Vec<_>>()), "{field}");
-        }
-    }
-
-    fn leads(shape: &Shape, steps: &[&str]) -> bool {
-        let Some((step, rest)) = steps.split_first() else { return true };
-        match shape {
-            Shape::Message(message) => {
-                message.fields.get(*step).is_some_and(|field| leads(&field.shape, rest))
-            }
-            Shape::List(inner) | Shape::Map(inner) => *step == "*" && leads(inner, rest),
-            _ => false,
-        }
-    }
-}
+mod tests;

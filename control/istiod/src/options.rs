@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use meltemi_proto::ports;
 
 /// Flags of `discovery`, under Istio's names.
@@ -64,6 +65,9 @@ pub struct Options {
     /// Whether pods get native sidecars unless they say otherwise
     #[arg(long = "nativeSidecars", env = "ENABLE_NATIVE_SIDECARS", default_value_t = true, action = clap::ArgAction::Set, hide = true)]
     pub native_sidecars: bool,
+    /// Whether proxies take HTTP/1.0
+    #[arg(long = "http10", env = "PILOT_HTTP10", default_value_t = false, action = clap::ArgAction::Set, value_parser = BoolishValueParser::new(), hide = true)]
+    pub http10: bool,
     /// Name of the MutatingWebhookConfiguration to keep
     #[arg(
         long = "injectionWebhookConfigName",
@@ -110,6 +114,7 @@ impl Default for Options {
             max_workload_cert_ttl: Duration::from_secs(90 * 24 * 3600),
             root_cert_ttl: Duration::from_secs(3650 * 24 * 3600),
             native_sidecars: true,
+            http10: false,
             injection_webhook: "istio-sidecar-injector".to_owned(),
             validation_webhook: "istio-validator-istio-system".to_owned(),
             log_output_level: "default:info".to_owned(),
@@ -214,9 +219,10 @@ mod tests {
             "--log_output_level=default:info",
             "--domain",
             "cluster.local",
+            "--http10=1",
         ];
         let parsed = Cli::parse_from(flags).options;
-        assert_eq!((parsed.cluster_id.as_str(), parsed.https_addr.port()), ("c1", 1));
+        assert_eq!((parsed.cluster_id.as_str(), parsed.https_addr.port(), parsed.http10), ("c1", 1, true));
         let error = Cli::try_parse_from(["discovery", "--httpAddr=nonsense"]).err().unwrap().to_string();
         assert!(error.contains("expected `:PORT`"), "{error}");
     }

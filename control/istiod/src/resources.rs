@@ -120,6 +120,7 @@ fn sees_the_same(a: &ProxyView, b: &ProxyView) -> bool {
         && a.captures_dns() == b.captures_dns()
         && a.labels == b.labels
         && a.locality == b.locality
+        && a.node == b.node
         && a.allow_any == b.allow_any
         && same(a.sidecar.as_ref(), b.sidecar.as_ref())
         && same_list(&a.gateways, &b.gateways)

@@ -192,6 +192,7 @@ fn gather(
         mesh: settings.mesh_config(),
         domain: options.domain.clone(),
         cluster_id: options.cluster_id.clone(),
+        http10: options.http10,
     };
     let objects = Objects::default();
     let (hub, handle) = Hub::new(Inputs {

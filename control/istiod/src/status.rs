@@ -1,8 +1,9 @@
 //! Statuses: what istiod has to say of an object stands in the object, where its owner looks.
 //!
 //! An object without a fault gets no status, so that a healthy mesh costs the API server nothing; one that had a fault
-//! and is sound again is told so.
+//! and is sound again is told so. ServiceEntries are told the addresses that their hosts got.
 
+mod addresses;
 mod findings;
 
 pub use findings::{Finding, of_objects, of_problem, of_snapshot};
@@ -131,7 +132,7 @@ impl StatusWriter {
             wanted.entry(key.clone()).or_default();
         }
         self.remember_old(&mut wanted);
-        let mut done = true;
+        let mut done = self.write_addresses().await;
         for (key, findings) in wanted {
             let Some(state) = self.state(&key) else { continue };
             let now = (state, findings);
@@ -142,6 +143,16 @@ impl StatusWriter {
                 true => drop(self.written.insert(key, now)),
                 false => done = false,
             }
+        }
+        done
+    }
+
+    /// True when the statuses of all ServiceEntries say which addresses their hosts have.
+    async fn write_addresses(&self) -> bool {
+        let Some(latest) = &self.latest else { return true };
+        let mut done = true;
+        for (key, addresses) in addresses::of_objects(&self.objects.list(), &latest.snapshot) {
+            done &= self.patch(&key, &json!({"status": {"addresses": addresses}})).await;
         }
         done
     }
@@ -171,15 +182,18 @@ impl StatusWriter {
     }
 
     async fn write(&self, key: &Key, findings: &[Finding], generation: i64) -> bool {
+        self.patch(key, &json!({"status": status(findings, generation)})).await
+    }
+
+    async fn patch(&self, key: &Key, patch: &Value) -> bool {
         let (kind, namespace, name) = key;
         let info = kind.info();
         let gvk = GroupVersionKind::gvk(info.group, info.storage, info.name);
         let resource = ApiResource::from_gvk_with_plural(&gvk, info.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let patch = json!({"status": status(findings, generation)});
-        match api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => {
-                tracing::debug!(%kind, namespace, name, findings = findings.len(), "status written");
+                tracing::debug!(%kind, namespace, name, "status written");
                 true
             }
             Err(kube::Error::Api(status)) if status.code == 404 => true,

@@ -63,6 +63,32 @@ pub enum TargetPort {
     Name(String),
 }
 
+/// Which endpoints a service's clients prefer (`trafficDistribution`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Distribution {
+    /// None.
+    #[default]
+    Any,
+    /// Those of their zone, then those of their region.
+    SameZone,
+    /// Those of their node, then those of their zone, then those of their region.
+    SameNode,
+}
+
+impl Distribution {
+    /// The annotation that says the same on Services and ServiceEntries, and goes before the field.
+    pub const ANNOTATION: &str = "networking.istio.io/traffic-distribution";
+
+    /// Reads the value of the field or of the annotation; an unknown one prefers nothing.
+    pub fn parse(text: &str) -> Distribution {
+        match text {
+            "PreferClose" | "PreferSameZone" => Distribution::SameZone,
+            "PreferSameNode" => Distribution::SameNode,
+            _ => Distribution::Any,
+        }
+    }
+}
+
 /// A service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -96,6 +122,10 @@ pub struct Service {
     pub subject_alt_names: Vec<String>,
     /// Addresses of load balancers in front of it.
     pub load_balancer_addresses: Vec<String>,
+    /// Requests stay on the node of their client (`internalTrafficPolicy: Local`).
+    pub node_local: bool,
+    /// Whether near endpoints go first.
+    pub distribution: Distribution,
     /// RFC 3339; empty sorts as oldest.
     pub created: String,
 }
@@ -109,6 +139,11 @@ impl Service {
     /// Does the selector choose a workload with these labels? An empty selector chooses none.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         !self.selector.is_empty() && crate::labels::contains(labels, &self.selector)
+    }
+
+    /// Does it matter to its clients which node they are on?
+    pub fn minds_nodes(&self) -> bool {
+        self.node_local || self.distribution == Distribution::SameNode
     }
 
     /// True when the proxy resolves names.

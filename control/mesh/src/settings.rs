@@ -13,12 +13,14 @@ pub struct Settings {
     pub domain: String,
     /// Name of the cluster, `Kubernetes` by default.
     pub cluster_id: String,
+    /// Proxies take HTTP/1.0 (`PILOT_HTTP10`).
+    pub http10: bool,
 }
 
 impl Settings {
     /// Settings for a mesh with the usual domain and cluster name.
     pub fn new(mesh: MeshConfig) -> Settings {
-        Settings { mesh, domain: "cluster.local".into(), cluster_id: "Kubernetes".into() }
+        Settings { mesh, domain: "cluster.local".into(), cluster_id: "Kubernetes".into(), http10: false }
     }
 
     /// Where objects hold for all namespaces.

@@ -73,6 +73,8 @@ pub struct ProxyView {
     pub workload: Option<Arc<Workload>>,
     /// Where it runs.
     pub locality: Locality,
+    /// The node it runs on; empty where it is unknown, or where no service that it may call minds nodes.
+    pub node: String,
     /// Services it may call: one a host name, sorted by host name.
     pub services: Arc<Vec<Arc<Service>>>,
     /// ExternalName services by the host name of the service in the mesh that they stand for.
@@ -99,18 +101,19 @@ impl ProxyView {
         let sidecar = scope::sidecar_for(snapshot, identity, &labels);
         let scope = Scope::of(identity, sidecar.as_deref());
         let Visible { services, aliases } = scope::visible(snapshot, &scope);
-        let node = workload.as_ref().map(|w| w.node.as_str()).unwrap_or_default();
+        let node = workload.as_ref().map(|w| w.node.clone()).unwrap_or_default();
         let mode = sidecar.as_ref().and_then(|s| s.spec.outbound_traffic_policy.as_ref()).map(|p| p.mode);
         let mode = mode.unwrap_or(snapshot.settings.mesh.outbound_traffic_policy.mode);
         ProxyView {
             locality: workload
                 .as_ref()
                 .and_then(|w| w.locality.clone())
-                .or_else(|| snapshot.nodes.get(node).cloned())
+                .or_else(|| snapshot.nodes.get(&node).cloned())
                 .unwrap_or_default(),
             targets: targets(snapshot, identity, &labels, workload.as_deref()),
             peer: peer_authentication::effective(snapshot, &identity.namespace, &labels),
             gateways: gateways_for(snapshot, identity, &labels),
+            node: if services.iter().any(|s| s.minds_nodes()) { node } else { String::new() },
             allow_any: mode != OutboundTrafficPolicyMode::RegistryOnly,
             identity: identity.clone(),
             labels,

@@ -1,16 +1,20 @@
 //! Endpoints of clusters, grouped by locality.
 
+mod near;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use meltemi_mesh::labels;
 use meltemi_mesh::peer_authentication::{self, MtlsMode};
+use meltemi_mesh::service::Distribution;
 use meltemi_mesh::{Endpoint, Health, Locality, ProxyView, Snapshot};
 use meltemi_proto::envoy::config::cluster::v3::cluster::DiscoveryType;
 use meltemi_proto::envoy::config::core::v3 as core;
 use meltemi_proto::envoy::config::endpoint::v3;
 
+use self::near::Node;
 use crate::cluster::ClusterSpec;
 use crate::resource::Names;
 use crate::{cluster, names, wire};
@@ -50,22 +54,27 @@ pub fn assignment(
     spec: &ClusterSpec<'_>,
 ) -> v3::ClusterLoadAssignment {
     let subset = spec.subset.and_then(|name| spec.rule?.subset(name)).map(|s| &s.labels);
+    let by_node = near::by_distribution(spec) == Some(Distribution::SameNode);
     let all = snapshot.endpoints_of(&spec.service.key);
     let of_port = all.map(|e| e.of_port(spec.port.number)).unwrap_or_default();
-    let mut by_locality: BTreeMap<&Locality, Vec<&Arc<Endpoint>>> = BTreeMap::new();
+    let mut by_place: BTreeMap<(&Locality, Node), Vec<&Arc<Endpoint>>> = BTreeMap::new();
     for endpoint in of_port {
         let chosen = subset.is_none_or(|wanted| labels::contains(&endpoint.labels, wanted));
         // A name among the addresses would make Envoy refuse them all.
         let dialable = spec.service.is_dns() || is_address(&endpoint.address);
-        if chosen && dialable && endpoint.health == Health::Ready {
-            by_locality.entry(&endpoint.locality).or_default().push(endpoint);
+        let reachable = !spec.service.node_local || near::node(view, endpoint) == Node::Own;
+        if chosen && dialable && reachable && endpoint.health == Health::Ready {
+            let node = if by_node { near::node(view, endpoint) } else { Node::Any };
+            by_place.entry((&endpoint.locality, node)).or_default().push(endpoint);
         }
     }
     let policies = Policies { snapshot };
+    let places: Vec<_> = by_place.keys().copied().collect();
     let mut groups: Vec<v3::LocalityLbEndpoints> =
-        by_locality.into_iter().map(|(locality, list)| group(&policies, spec, locality, &list)).collect();
-    if spec.policy.outlier_detection.is_some() {
-        prefer_near(snapshot, view, spec, &mut groups);
+        by_place.into_iter().map(|((locality, _), list)| group(&policies, spec, locality, &list)).collect();
+    let priorities = near::priorities(snapshot, view, spec, &places);
+    for (group, priority) in groups.iter_mut().zip(priorities) {
+        group.priority = priority;
     }
     v3::ClusterLoadAssignment { cluster_name: spec.name(), endpoints: groups, ..Default::default() }
 }
@@ -144,47 +153,5 @@ impl Policies<'_> {
         }
         let policy = peer_authentication::effective(self.snapshot, &endpoint.namespace, &endpoint.labels);
         policy.mode(endpoint.port) != MtlsMode::Disable
-    }
-}
-
-/// Gives near localities priority over far ones. Only with outlier detection: without it a proxy would never learn
-/// that a near locality fails.
-fn prefer_near(
-    snapshot: &Snapshot,
-    view: &ProxyView,
-    spec: &ClusterSpec<'_>,
-    groups: &mut [v3::LocalityLbEndpoints],
-) {
-    let own = spec.policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
-    let setting = own.or(snapshot.settings.mesh.locality_lb_setting.as_ref());
-    let enabled = setting.is_none_or(|s| s.enabled.unwrap_or(true));
-    if !enabled || setting.is_some_and(|s| !s.distribute.is_empty()) || view.locality.region.is_empty() {
-        return;
-    }
-    let failover = |region: &str| {
-        let rules = setting.map(|s| s.failover.as_slice()).unwrap_or_default();
-        rules.iter().any(|rule| rule.from == view.locality.region && rule.to == region)
-    };
-    let distances: Vec<u32> =
-        groups.iter().map(|g| distance(&view.locality, g.locality.as_ref(), &failover)).collect();
-    // Envoy wants priorities without gaps.
-    let mut used = distances.clone();
-    used.sort_unstable();
-    used.dedup();
-    for (group, distance) in groups.iter_mut().zip(distances) {
-        let priority = used.binary_search(&distance).unwrap_or(0);
-        group.priority = u32::try_from(priority).unwrap_or(0);
-    }
-}
-
-fn distance(own: &Locality, other: Option<&core::Locality>, failover: &impl Fn(&str) -> bool) -> u32 {
-    let Some(other) = other else { return 4 };
-    if other.region != own.region {
-        return if failover(&other.region) { 3 } else { 4 };
-    }
-    match (other.zone == own.zone, other.sub_zone == own.sub_zone) {
-        (true, true) => 0,
-        (true, false) => 1,
-        (false, _) => 2,
     }
 }

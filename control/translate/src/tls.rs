@@ -89,10 +89,13 @@ fn names(
     matchers.into_iter().map(matcher).collect()
 }
 
+/// What is asked of a peer's names and of nothing else.
+pub fn named(names: Vec<tls::SubjectAltNameMatcher>) -> tls::CertificateValidationContext {
+    tls::CertificateValidationContext { match_typed_subject_alt_names: names, ..Default::default() }
+}
+
 /// The workload's certificate and the mesh's roots, both by SDS from the agent.
-pub fn mesh_context(alpn: &[&str], names: Vec<tls::SubjectAltNameMatcher>) -> tls::CommonTlsContext {
-    let context =
-        tls::CertificateValidationContext { match_typed_subject_alt_names: names, ..Default::default() };
+pub fn mesh_context(alpn: &[&str], context: tls::CertificateValidationContext) -> tls::CommonTlsContext {
     tls::CommonTlsContext {
         tls_params: Some(modern()),
         tls_certificate_sds_secret_configs: vec![sds("default")],

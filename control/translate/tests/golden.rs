@@ -83,6 +83,46 @@ fn a_transparent_proxy_calls_its_workload_in_the_clients_name() {
     assert_eq!(inbound("TPROXY"), (true, true));
 }
 
+#[test]
+fn http10_is_accepted_where_it_is_asked_for() {
+    let case = cases::all().into_iter().find(|case| case.folder.ends_with("bookinfo")).unwrap();
+    let snapshot = mesh::world(&case.input).snapshot();
+    let proxy = case.proxies.values().find(|proxy| proxy.identity(&snapshot).kind == ProxyKind::Sidecar);
+    let mut identity = proxy.unwrap().identity(&snapshot);
+    let accepting = |identity: &meltemi_mesh::ProxyIdentity| {
+        let view = ProxyView::of(&snapshot, identity);
+        text(&snapshot, &view, type_url::LISTENER).matches(r#""accept_http_10":true"#).count()
+    };
+    assert_eq!(accepting(&identity), 0);
+    identity.metadata.extra.insert("HTTP10".to_owned(), "1".into());
+    assert!(accepting(&identity) > 2, "inbound and outbound");
+}
+
+/// All resources of a type, as JSON.
+fn text(snapshot: &meltemi_mesh::Snapshot, view: &ProxyView, type_url: &str) -> String {
+    let style = json::Style { proto_names: true };
+    let json = |body: &[u8]| json::bytes_to_json(any::message_name(type_url), body, style).unwrap();
+    let all = resources(type_url, snapshot, view, &Names::All).into_values();
+    all.map(|resource| json(&resource.body).to_string()).collect()
+}
+
+#[test]
+fn files_of_revoked_certificates_are_named() {
+    let case = cases::all().into_iter().find(|case| case.folder.ends_with("gateway-mesh")).unwrap();
+    let crl = "caCrl: /etc/certs/crl.pem,";
+    let input = case.input.replace("mode: MUTUAL,", &format!("mode: MUTUAL, {crl}"));
+    let input = input.replace("mode: SIMPLE, subject", &format!("mode: SIMPLE, {crl} subject"));
+    let input = input.replace("mode: ISTIO_MUTUAL}", &format!("mode: ISTIO_MUTUAL, {crl}}}"));
+    let snapshot = mesh::world(&input).snapshot();
+    let proxy = case.proxies.values().find(|proxy| proxy.identity(&snapshot).kind == ProxyKind::Router);
+    let view = ProxyView::of(&snapshot, &proxy.unwrap().identity(&snapshot));
+    let named = |type_url| {
+        text(&snapshot, &view, type_url).matches(r#""crl":{"filename":"/etc/certs/crl.pem"}"#).count()
+    };
+    assert_eq!(named(type_url::LISTENER), 1);
+    assert_eq!(named(type_url::CLUSTER), 9, "the services of the mesh, and one outside");
+}
+
 /// Keys in order: `name` and `@type` first, the others by the alphabet.
 fn sorted(value: Value) -> Value {
     match value {

@@ -55,7 +55,7 @@ pub async fn proxy(settings: Settings, starter: Arc<dyn Starter>, signal: Shutdo
     } else {
         directory.map_or_else(Keeper::in_memory, |directory| Keeper::open(directory, &settings.node))
     };
-    let names = serve_dns(&settings, &metrics, &tasks).await?;
+    let names = serve_dns(&settings, &metrics, &tasks, &keeper).await?;
     serve_sockets(&settings, &metrics, connected, (Secrets::new(workload), names), &tasks, keeper)?;
     let plane = starter.start(bootstrap(&settings, starter.extensions()), start_options(&settings)).await?;
     let (quit, drain) = (signal.child(), Arc::new(Notify::new()));
@@ -153,9 +153,10 @@ async fn serve_dns(
     settings: &Settings,
     metrics: &AgentMetrics,
     tasks: &Shutdown,
+    keeper: &Keeper,
 ) -> Result<Option<Arc<Names>>, Failure> {
     let Some(port) = settings.dns_port else { return Ok(None) };
-    let names = Names::new(&settings.node.namespace, &settings.node.dns_domain);
+    let names = Names::new(&settings.node.namespace, &settings.node.dns_domain, keeper.clone());
     let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let upstream = Upstream::of_resolv_conf(&resolv_conf, settings.bypass_mark);
     let server = Server::new(names.subscribe(), upstream, metrics.dns.clone(), settings.bypass_mark);

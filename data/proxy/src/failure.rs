@@ -64,6 +64,8 @@ pub enum BadRequest {
     Underscore,
     /// The body has a transfer coding besides `chunked`.
     TransferEncoding,
+    /// HTTP/1.0 or older, which is not accepted here.
+    OldVersion,
     /// Path or authority is not what HTTP allows.
     Malformed,
 }
@@ -129,6 +131,9 @@ impl Failure {
             }
             Self::BadRequest(BadRequest::TransferEncoding) => {
                 client(S::NOT_IMPLEMENTED, "http1.invalid_transfer_encoding", "Not Implemented")
+            }
+            Self::BadRequest(BadRequest::OldVersion) => {
+                Outcome { flag: Flags::NONE, ..client(S::UPGRADE_REQUIRED, "low_version", "") }
             }
             Self::BadRequest(BadRequest::Malformed) => client(S::BAD_REQUEST, "codec_error", "Bad Request"),
             Self::RouteNotFound => local(S::NOT_FOUND, Flags::NO_ROUTE_FOUND, "route_not_found", ""),

@@ -7,6 +7,7 @@ pub mod maybe;
 mod parameters;
 pub mod secret;
 pub mod server;
+mod shown;
 pub mod validate;
 
 use std::sync::{Arc, LazyLock};

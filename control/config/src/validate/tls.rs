@@ -1,5 +1,7 @@
 //! TLS towards upstreams and clients.
 
+use base64::Engine as _;
+
 use crate::istio::destination_rule::{ClientTlsMode, ClientTlsSettings};
 use crate::istio::gateway::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use crate::path::Path;
@@ -90,13 +92,26 @@ pub(super) fn server(tls: &ServerTlsSettings, path: &Path, report: &mut Report) 
     if matches!(low, TlsProtocol::Tlsv1_0 | TlsProtocol::Tlsv1_1) {
         report.warning(&path.key("minProtocolVersion"), "TLS 1.0 and 1.1 are not secure", "write TLSV1_2");
     }
-    let lists = [("verifyCertificateHash", &tls.verify_certificate_hash)];
-    for (name, hashes) in lists {
-        for (position, hash) in hashes.iter().enumerate() {
-            let digits = hash.chars().filter(|c| *c != ':');
-            if digits.clone().count() != 64 || !digits.clone().all(|c| c.is_ascii_hexdigit()) {
-                report.error(&path.key(name).index(position), "is no SHA-256 in hexadecimal", "");
-            }
+    let hashes = [
+        ("verifyCertificateHash", &tls.verify_certificate_hash, is_hexadecimal as fn(&str) -> bool),
+        ("verifyCertificateSpki", &tls.verify_certificate_spki, is_base64),
+    ];
+    for (name, written, is_hash) in hashes {
+        for (position, text) in written.iter().enumerate().filter(|(_, text)| !is_hash(text)) {
+            let message = format!("{text:?} is no SHA-256");
+            let cure = "write 64 hexadecimal digits for a certificate, the 44 characters of base64 for a key";
+            report.error(&path.key(name).index(position), &message, cure);
         }
     }
+}
+
+/// Digits of a SHA-256, in pairs with colons between them or without any.
+fn is_hexadecimal(text: &str) -> bool {
+    let separated = text.len() == 95 && text.bytes().skip(2).step_by(3).all(|byte| byte == b':');
+    let digits = if separated { text.replace(':', "") } else { text.to_owned() };
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_base64(text: &str) -> bool {
+    base64::engine::general_purpose::STANDARD.decode(text).is_ok_and(|hash| hash.len() == 32)
 }

@@ -11,10 +11,14 @@ use parking_lot::Mutex;
 
 use super::*;
 
+const ANSWER: &str = r#"{"apiVersion": "v1", "kind": "X", "metadata": {"name": "x"}}"#;
+
 /// An API server that notes what is patched, or fails.
 #[derive(Clone, Default)]
 struct Api {
     patched: Arc<Mutex<Vec<(String, i64)>>>,
+    /// Addresses that were written.
+    addresses: Arc<Mutex<Vec<Value>>>,
     broken: Arc<AtomicBool>,
 }
 
@@ -36,9 +40,14 @@ impl Api {
         }
         let body: Value = serde_json::from_slice(&body).unwrap();
         let name = path.trim_end_matches("/status").rsplit('/').next().unwrap().to_owned();
-        self.patched.lock().push((name, body["status"]["observedGeneration"].as_i64().unwrap()));
-        let answer = json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x"}});
-        Response::builder().status(200).body(Body::from(answer.to_string().into_bytes())).unwrap()
+        if let Some(addresses) = body["status"].get("addresses") {
+            self.addresses.lock().push(addresses.clone());
+        }
+        let Some(generation) = body["status"]["observedGeneration"].as_i64() else {
+            return Response::builder().status(200).body(Body::from(ANSWER.as_bytes().to_vec())).unwrap();
+        };
+        self.patched.lock().push((name, generation));
+        Response::builder().status(200).body(Body::from(ANSWER.as_bytes().to_vec())).unwrap()
     }
 
     fn taken(&self) -> Vec<(String, i64)> {
@@ -101,4 +110,45 @@ async fn endpoints_alone_are_no_news() {
     assert!(!writer.has_news());
     writer.objects.apply(&Change::Upsert(rule("a", 1)));
     assert!(writer.has_news());
+}
+
+fn entry(spec: Value, addresses: &[(&str, &str)]) -> AnyObject {
+    let addresses: Vec<Value> =
+        addresses.iter().map(|(value, host)| json!({"value": value, "host": host})).collect();
+    let object = json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": {"name": "outside", "namespace": "default", "uid": "a", "generation": 1},
+        "spec": spec, "status": {"addresses": addresses}});
+    meltemi_config::parse(&object).unwrap()
+}
+
+#[tokio::test]
+async fn the_addresses_that_hosts_got_stand_in_the_status() {
+    let api = Api::default();
+    let mut writer = writer(&api);
+    let mut world = meltemi_mesh::World::new(Default::default());
+    let spec = json!({"hosts": ["a.example", "B.example"], "resolution": "DNS", "ports": [{"number": 80, "name": "http"}]});
+    let mut written = async |object: AnyObject| {
+        world.apply(Change::Upsert(object.clone()));
+        writer.objects.apply(&Change::Upsert(object));
+        writer.take(News::Snapshot(Published { version: 2, snapshot: world.snapshot() }));
+        assert!(writer.write_all().await);
+        std::mem::take(&mut *api.addresses.lock())
+    };
+    let all = written(entry(spec.clone(), &[])).await;
+    let [first] = &all[..] else { panic!("{all:?}") };
+    let hosts: Vec<&str> = first.as_array().unwrap().iter().map(|a| a["host"].as_str().unwrap()).collect();
+    assert_eq!(hosts, ["a.example", "B.example"]);
+    let values: Vec<&str> = first.as_array().unwrap().iter().map(|a| a["value"].as_str().unwrap()).collect();
+    assert!(values.iter().all(|value| value.starts_with("240.240.")) && values[0] != values[1], "{values:?}");
+    let same = [(values[0], "a.example"), (values[1], "B.example")];
+    assert!(written(entry(spec.clone(), &same)).await.is_empty(), "it is there already");
+    let others = [("240.240.1.2", "a.example"), ("240.240.3.4", "B.example")];
+    assert!(
+        written(entry(spec.clone(), &others)).await.is_empty(),
+        "what another control plane gave is kept"
+    );
+    let mut own = spec.clone();
+    own["addresses"] = json!(["10.1.2.3"]);
+    assert_eq!(written(entry(own.clone(), &same)).await, [json!([])], "it has addresses of its own now");
+    assert!(written(entry(own, &[("198.51.100.1", "a.example")])).await.is_empty(), "not ours");
 }

@@ -88,6 +88,9 @@ fn resolve(entry: &Entry<'_>, pods: &impl Pods) -> Endpoint {
         Some(workload) => Endpoint::of_workload(workload, entry.address, entry.port, locality),
         None => Endpoint { locality, ..Endpoint::bare(entry.address, entry.port, entry.namespace) },
     };
+    if endpoint.node.is_empty() {
+        endpoint.node = node.to_owned();
+    }
     endpoint.health = entry.health;
     endpoint.hostname = entry.slice.hostname.clone().or(endpoint.hostname);
     endpoint

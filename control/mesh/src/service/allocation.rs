@@ -22,13 +22,17 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// The address of a host: the one it has, else the one that was promised to it, else a free one. `None` when all are
-    /// given away.
+    /// The address of a host: the one that was promised to it if that is free, else the one it has, else a free one.
+    /// `None` when all are given away.
+    ///
+    /// Promises go first so that control planes which gave away different ones agree on what was written down.
     pub fn give(&mut self, key: &ServiceKey, promised: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-        if let Some(index) = self.by_key.get(key) {
-            return Some(address(*index));
-        }
         let promised = promised.and_then(index_of).filter(|index| !self.used.contains(index));
+        match (promised, self.by_key.get(key)) {
+            (None, Some(index)) => return Some(address(*index)),
+            (Some(_), Some(_)) => self.take_back(key),
+            (_, None) => {}
+        }
         let index = promised.or_else(|| self.free(first(key)))?;
         self.used.insert(index);
         self.by_key.insert(key.clone(), index);
@@ -47,6 +51,11 @@ impl Allocation {
         let all = (0..=u16::MAX).map(|step| start.wrapping_add(step));
         all.filter(|index| is_host(*index)).find(|index| !self.used.contains(index))
     }
+}
+
+/// Is it one of those that are given away here?
+pub fn is_ours(address: Ipv4Addr) -> bool {
+    index_of(address).is_some()
 }
 
 fn address(index: u16) -> Ipv4Addr {
@@ -112,6 +121,9 @@ mod tests {
             Some(Ipv4Addr::new(240, 240, 9, 9))
         );
         assert_ne!(all.give(&key("d"), Some(Ipv4Addr::new(10, 0, 0, 1))), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        let elsewhere = Ipv4Addr::new(240, 240, 7, 7);
+        assert_eq!(all.give(&key("b"), Some(elsewhere)), Some(elsewhere), "what was written down counts");
+        assert_eq!(all.give(&key("b"), None), Some(elsewhere));
         all.take_back(&key("a"));
         assert_eq!(all.give(&key("e"), Some(taken)), Some(taken));
     }

@@ -6,7 +6,7 @@ use meltemi_config::Object;
 use meltemi_config::istio::service_entry::{Location, Resolution as EntryResolution, ServicePort};
 use meltemi_config::istio::{ServiceEntry, WorkloadEntry};
 
-use super::{Origin, Port, Resolution, Service, ServiceKey, TargetPort};
+use super::{Distribution, Origin, Port, Resolution, Service, ServiceKey, TargetPort};
 use crate::endpoint::{Endpoint, ServiceEndpoints};
 use crate::export::ExportTo;
 use crate::host;
@@ -33,6 +33,12 @@ pub fn services(object: &Object<ServiceEntry>, default_export: &ExportTo) -> Vec
         selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
         subject_alt_names: spec.subject_alt_names.clone(),
         load_balancer_addresses: Vec::new(),
+        node_local: false,
+        distribution: meta
+            .annotations
+            .get(Distribution::ANNOTATION)
+            .map(|text| Distribution::parse(text))
+            .unwrap_or_default(),
         created: meta.creation_timestamp.clone(),
     };
     spec.hosts.iter().filter(|host| !host.is_empty()).map(service).collect()

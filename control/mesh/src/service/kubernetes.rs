@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Service as KubernetesService, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Origin, Port, Resolution, Service, ServiceKey, TargetPort};
+use super::{Distribution, Origin, Port, Resolution, Service, ServiceKey, TargetPort};
 use crate::export::ExportTo;
 use crate::host;
 use crate::protocol::Protocol;
@@ -43,6 +43,8 @@ pub fn service(object: &KubernetesService, domain: &str, default_export: &Export
         selector: spec.selector.clone().unwrap_or_default(),
         subject_alt_names: Vec::new(),
         load_balancer_addresses: load_balancer_addresses(object),
+        node_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        distribution: distribution(object, spec),
         created: meta.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
     })
 }
@@ -85,6 +87,12 @@ fn export_to(object: &KubernetesService, namespace: &str, default: &ExportTo) ->
         .map(|a| a.split(',').map(str::trim).filter(|v| !v.is_empty()).collect())
         .unwrap_or_default();
     ExportTo::read(&values, namespace, default)
+}
+
+fn distribution(object: &KubernetesService, spec: &ServiceSpec) -> Distribution {
+    let annotation = object.metadata.annotations.as_ref().and_then(|all| all.get(Distribution::ANNOTATION));
+    let written = annotation.or(spec.traffic_distribution.as_ref());
+    written.map(|text| Distribution::parse(text)).unwrap_or_default()
 }
 
 fn load_balancer_addresses(object: &KubernetesService) -> Vec<String> {

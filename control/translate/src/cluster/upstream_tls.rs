@@ -7,6 +7,7 @@ use meltemi_mesh::peer_authentication::{MtlsMode, namespace_mode};
 use meltemi_mesh::{Protocol, Snapshot};
 use meltemi_proto::envoy::config::cluster::v3::Cluster;
 use meltemi_proto::envoy::config::cluster::v3::cluster::{LbPolicy, TransportSocketMatch};
+use meltemi_proto::envoy::config::core::v3::DataSource;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3 as tls_v3;
 use meltemi_proto::google::protobuf::Struct;
 use tls_v3::common_tls_context::ValidationContextType;
@@ -89,8 +90,10 @@ fn mesh_socket(
     let sni =
         sni.unwrap_or_else(|| names::sni(spec.port.number, spec.subset_name(), &spec.service.key.hostname));
     let offered = alpn(protocol::is_http2(snapshot, &spec.upstream()), spec.port.protocol, capabilities);
+    let context =
+        tls_v3::CertificateValidationContext { crl: settings.and_then(revoked), ..tls::named(names) };
     tls::upstream(&tls_v3::UpstreamTlsContext {
-        common_tls_context: Some(tls::mesh_context(&offered, names)),
+        common_tls_context: Some(tls::mesh_context(&offered, context)),
         sni,
         ..Default::default()
     })
@@ -160,8 +163,8 @@ fn user_socket(
 /// What the server's certificate is held against.
 fn validation(settings: &ClientTlsSettings, by_name: Option<String>) -> ValidationContextType {
     let mut context = tls_v3::CertificateValidationContext {
-        match_typed_subject_alt_names: tls::any_names(&settings.subject_alt_names),
-        ..Default::default()
+        crl: revoked(settings),
+        ..tls::named(tls::any_names(&settings.subject_alt_names))
     };
     match by_name {
         Some(name) => tls::combined(context, tls::credential(format!("{name}-cacert"))),
@@ -170,6 +173,11 @@ fn validation(settings: &ClientTlsSettings, by_name: Option<String>) -> Validati
             ValidationContextType::ValidationContext(context)
         }
     }
+}
+
+/// The file with the certificates that were taken back. A list that comes with the roots goes before it.
+fn revoked(settings: &ClientTlsSettings) -> Option<DataSource> {
+    (!settings.ca_crl.is_empty()).then(|| tls::file(&settings.ca_crl))
 }
 
 /// The endpoint is the address that the client dialled.

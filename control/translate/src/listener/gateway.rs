@@ -148,7 +148,7 @@ fn names<'a>(hosts: impl Iterator<Item = &'a str>) -> Option<FilterChainMatch> {
 fn socket(settings: &ServerTlsSettings, alpn: &[&str]) -> TransportSocket {
     let mutual = matches!(settings.mode(), ServerTlsMode::Mutual | ServerTlsMode::IstioMutual);
     let context = if settings.mode() == ServerTlsMode::IstioMutual {
-        tls::mesh_context(alpn, tls::any_names(&settings.subject_alt_names))
+        tls::mesh_context(alpn, demands(settings))
     } else {
         user_context(settings, alpn)
     };
@@ -176,12 +176,7 @@ fn user_context(settings: &ServerTlsSettings, alpn: &[&str]) -> tls_v3::CommonTl
     if !matches!(settings.mode(), ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual) {
         return common;
     }
-    let context = tls_v3::CertificateValidationContext {
-        match_typed_subject_alt_names: tls::any_names(&settings.subject_alt_names),
-        verify_certificate_spki: settings.verify_certificate_spki.clone(),
-        verify_certificate_hash: settings.verify_certificate_hash.clone(),
-        ..Default::default()
-    };
+    let context = demands(settings);
     let ca = &settings.ca_cert_credential_name;
     let roots = match named.first() {
         _ if !ca.is_empty() => Some(format!("kubernetes://{ca}-cacert")),
@@ -196,6 +191,18 @@ fn user_context(settings: &ServerTlsSettings, alpn: &[&str]) -> tls_v3::CommonTl
         }),
     });
     common
+}
+
+/// What a client's certificate is held against, but for the roots. A list of revoked certificates that comes with
+/// the roots goes before the file.
+fn demands(settings: &ServerTlsSettings) -> tls_v3::CertificateValidationContext {
+    tls_v3::CertificateValidationContext {
+        match_typed_subject_alt_names: tls::any_names(&settings.subject_alt_names),
+        verify_certificate_spki: settings.verify_certificate_spki.clone(),
+        verify_certificate_hash: settings.verify_certificate_hash.clone(),
+        crl: (!settings.ca_crl.is_empty()).then(|| tls::file(&settings.ca_crl)),
+        ..Default::default()
+    }
 }
 
 fn certificate_files(settings: &ServerTlsSettings) -> Vec<tls_v3::TlsCertificate> {

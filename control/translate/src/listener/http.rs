@@ -4,6 +4,7 @@ use meltemi_config::mesh_config::NormalizationType;
 use meltemi_config::mesh_config::proxy_config::Topology;
 use meltemi_mesh::{ProxyView, Snapshot};
 use meltemi_proto::any;
+use meltemi_proto::envoy::config::core::v3::Http1ProtocolOptions;
 use meltemi_proto::envoy::config::listener::v3::Filter;
 use meltemi_proto::envoy::config::route::v3::RouteConfiguration;
 use meltemi_proto::envoy::extensions::filters::http::cors::v3::Cors;
@@ -60,6 +61,7 @@ pub fn manager(
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
         // Long polls and streams are the application's own business.
         stream_idle_timeout: Some(wkt::Duration::default()),
+        http_protocol_options: old_clients(snapshot, view),
         ..Default::default()
     };
     normalize_paths(&mut config, snapshot.settings.mesh.path_normalization.normalization);
@@ -70,6 +72,12 @@ pub fn manager(
     }
     config.xff_num_trusted_hops = topology.map_or(0, |t| t.num_trusted_proxies);
     super::filter("envoy.filters.network.http_connection_manager", any::pack(&config))
+}
+
+/// HTTP/1.0 is for proxies that ask for it, and for all when the control plane was told so.
+fn old_clients(snapshot: &Snapshot, view: &ProxyView) -> Option<Http1ProtocolOptions> {
+    let asked = snapshot.settings.http10 || view.identity.metadata.accepts_http10();
+    asked.then(|| Http1ProtocolOptions { accept_http_10: true, ..Default::default() })
 }
 
 fn specifier(routes: Routes) -> RouteSpecifier {

@@ -194,7 +194,7 @@ fn mesh_tls(snapshot: &Snapshot, view: &ProxyView, http: bool) -> TransportSocke
         (false, false) => &["h2", "http/1.1", tls::ALPN_MESH],
     };
     tls::downstream(&DownstreamTlsContext {
-        common_tls_context: Some(tls::mesh_context(alpn, names)),
+        common_tls_context: Some(tls::mesh_context(alpn, tls::named(names))),
         require_client_certificate: wire::bool(true),
         ..Default::default()
     })

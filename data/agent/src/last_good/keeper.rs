@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meltemi_proto::envoy::service::discovery::v3::Resource;
+use meltemi_proto::google::protobuf::Any;
 use meltemi_proto::node::NodeId;
+use meltemi_proto::type_url::NAME_TABLE;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::config::Resources;
 use super::{Config, Directory, Stream};
 
 /// Changes come in groups; a group is written once.
@@ -78,7 +82,12 @@ impl Keeper {
         }
         let mut state = self.state.lock();
         if changed {
+            let names = state.accepted.get(NAME_TABLE).cloned();
             state.accepted = stream.accepted();
+            // The proxy's stream knows only what it began with.
+            if let Some(names) = names {
+                state.accepted.set(NAME_TABLE, names);
+            }
             state.fresh = true;
         }
         state.settled = stream.is_settled();
@@ -89,6 +98,33 @@ impl Keeper {
         if state.settled && state.unwritten {
             self.changed.notify_one();
         }
+    }
+
+    /// The control plane sent this table of names, for the look-ups that we capture; the proxy does not hear of it.
+    pub fn note_names(&self, table: &[u8]) {
+        if self.off {
+            return;
+        }
+        let any = Any { type_url: NAME_TABLE.to_owned(), value: table.to_vec() };
+        let resource = Resource { resource: Some(any), ..Default::default() };
+        let names = Resources::from([(String::new(), Arc::new(resource))]);
+        let mut state = self.state.lock();
+        if state.good.get(NAME_TABLE) == Some(&names) {
+            return;
+        }
+        state.accepted.set(NAME_TABLE, names.clone());
+        state.good.set(NAME_TABLE, names);
+        state.unwritten = true;
+        if state.settled {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The last table of names.
+    pub fn names(&self) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        let resource = state.good.get(NAME_TABLE)?.values().next()?;
+        Some(resource.resource.as_ref()?.value.clone())
     }
 
     /// With what a proxy could start now, if there is any.
@@ -119,5 +155,59 @@ impl Keeper {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meltemi_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+    use meltemi_proto::type_url::LISTENER;
+
+    use super::*;
+
+    /// A stream on which the proxy took a listener of that name.
+    fn accept(keeper: &Keeper, listener: &str) {
+        let mut stream = keeper.stream();
+        let ask = DeltaDiscoveryRequest { type_url: LISTENER.into(), ..Default::default() };
+        stream.delta_request(&ask);
+        let any = Any { type_url: LISTENER.into(), value: vec![1] };
+        let resource = Resource { name: listener.into(), resource: Some(any), ..Default::default() };
+        stream.delta_response(&DeltaDiscoveryResponse {
+            type_url: LISTENER.into(),
+            nonce: "1".into(),
+            resources: vec![resource],
+            ..Default::default()
+        });
+        let changed = stream.delta_request(&DeltaDiscoveryRequest { response_nonce: "1".into(), ..ask });
+        keeper.note(&stream, changed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_are_kept_with_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&dir.path().join("last-good")).unwrap();
+        let node: NodeId = "sidecar~10.1.1.1~pod.ns~ns.svc.cluster.local".parse().unwrap();
+        let keeper = Keeper::open(directory.clone(), &node);
+        assert_eq!(keeper.names(), None);
+        keeper.note_names(b"old");
+        accept(&keeper, "a");
+        keeper.note_names(b"new");
+        accept(&keeper, "b");
+        assert_eq!(
+            keeper.names().as_deref(),
+            Some(&b"new"[..]),
+            "what a proxy accepts later does not bring back the old"
+        );
+        let kept = loop {
+            tokio::time::sleep(PAUSE).await;
+            let again = Keeper::open(directory.clone(), &node);
+            if again.good().is_some() {
+                break again;
+            }
+        };
+        assert_eq!(kept.names().as_deref(), Some(&b"new"[..]));
+        let nothing = Keeper::nothing();
+        nothing.note_names(b"new");
+        assert_eq!(nothing.names(), None);
     }
 }

@@ -82,10 +82,11 @@ pub(super) fn admit(
     wants_upgrade: bool,
 ) -> Result<Admitted, Failure> {
     if head.version <= Version::HTTP_10 {
-        let default = &hcm.http10_host;
+        let Some(default) = &hcm.http10_host else {
+            return Err(Failure::BadRequest(BadRequest::OldVersion));
+        };
         if head.authority.is_empty() {
-            // HTTP/1.0 needs no host; an address stands in so that wildcard hosts can match.
-            head.authority = if default.is_empty() { connection.local.to_string() } else { default.clone() };
+            head.authority.clone_from(default);
         }
     }
     if head.authority.is_empty() {

@@ -169,10 +169,10 @@ fn underscores(proto: &Proto) -> Underscores {
     }
 }
 
-/// HTTP/1.0 is accepted by default: old clients are common, and nothing here depends on their absence.
-fn http10_host(proto: &Proto) -> String {
-    let options = proto.http_protocol_options.as_ref();
-    options.map(|o| o.default_host_for_http_10.clone()).unwrap_or_default()
+/// HTTP/1.0 has to be asked for, as with Envoy.
+fn http10_host(proto: &Proto) -> Option<String> {
+    let options = proto.http_protocol_options.as_ref().filter(|options| options.accept_http_10);
+    options.map(|options| options.default_host_for_http_10.clone())
 }
 
 fn timeouts(proto: &Proto) -> Compiled<Timeouts> {

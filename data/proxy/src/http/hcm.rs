@@ -147,8 +147,8 @@ pub struct Hcm {
     pub strip_trailing_dot: bool,
     /// Underscores in header names.
     pub underscores: Underscores,
-    /// The host of HTTP/1.0 requests that name none.
-    pub http10_host: String,
+    /// The host of HTTP/1.0 requests that name none, empty when they must name one; `None`: HTTP/1.0 is not accepted.
+    pub http10_host: Option<String>,
     /// Time-outs.
     pub timeouts: Timeouts,
     /// Limits.

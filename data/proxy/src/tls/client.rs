@@ -64,8 +64,10 @@ impl ClientContext {
             return Err(Reject::new("sni", format!("{:?} is not a host name", proto.sni)));
         }
         crate::base::reject::unsupported(&[(proto.allow_renegotiation, "allow_renegotiation")])?;
+        let common = Common::compile(common, secrets).at("common_tls_context")?;
+        common.at_most_one_certificate().at("common_tls_context")?;
         Ok(Self {
-            common: Common::compile(common, secrets).at("common_tls_context")?,
+            common,
             sni: (!proto.sni.is_empty()).then(|| proto.sni.as_str().into()),
             auto_sni: proto.auto_host_sni,
             must_match: proto.auto_sni_san_validation,
@@ -103,11 +105,10 @@ impl ClientContext {
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier) as Arc<dyn ServerCertVerifier>);
-        let mut config = match current.certificate()? {
-            Some(cert) => {
-                builder.with_client_cert_resolver(Arc::new(super::server::Single(cert.key.clone())))
-            }
-            None => builder.with_no_client_auth(),
+        let shown = current.certificates()?;
+        let mut config = match shown.0.is_empty() {
+            false => builder.with_client_cert_resolver(Arc::new(shown)),
+            true => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.common.alpn);
         Ok(config)
@@ -140,8 +141,8 @@ impl ClientContext {
         let name = name.unwrap_or(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST).into()));
         let stream =
             TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error))?;
-        let local =
-            self.common.current().and_then(|c| c.certificate().ok().flatten().map(|cert| cert.info.clone()));
+        let shown = self.common.current().and_then(|current| current.certificates().ok());
+        let local = shown.and_then(|shown| shown.0.first().map(|certificate| certificate.info.clone()));
         let info = super::info::of(stream.get_ref().1, local);
         Ok((stream, info))
     }

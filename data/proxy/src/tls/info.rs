@@ -60,11 +60,11 @@ pub fn certificate_info(der: &CertificateDer<'_>) -> Option<CertificateInfo> {
 }
 
 fn sha256(der: &[u8]) -> String {
-    hex(rustls_digest(der).as_ref())
+    hex(digest(der).as_ref())
 }
 
 /// The provider's own SHA-256, taken from one of its cipher suites: no further crate is needed for one hash.
-fn rustls_digest(data: &[u8]) -> rustls::crypto::hash::Output {
+pub(super) fn digest(data: &[u8]) -> rustls::crypto::hash::Output {
     let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     match suite {
         rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider.hash(data),

@@ -6,19 +6,18 @@ use arc_swap::ArcSwapOption;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::downstream_tls_context::OcspStaplePolicy;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{CommonTlsContext, DownstreamTlsContext};
-use rustls::client::ResolvesClientCert;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureScheme};
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::parameters::Parameters;
 use super::secret::{Certificate, Secret, Secrets};
+use super::shown::Shown;
 use super::validate::{Validation, Verifier};
 use crate::base::duration::bool_or;
-use crate::base::reject::{At, Compiled, Reject, required, unsupported};
+use crate::base::reject::{At, Compiled, Reject, each, required, unsupported};
 use crate::base::slot::Slot;
 use crate::telemetry::TlsInfo;
 
@@ -27,7 +26,7 @@ use crate::telemetry::TlsInfo;
 pub(super) struct Common {
     pub(super) parameters: Parameters,
     pub(super) alpn: Vec<Vec<u8>>,
-    certificate: Option<Arc<Slot<Secret>>>,
+    certificates: Vec<Arc<Slot<Secret>>>,
     validation: Option<Validation>,
     delivered: Option<Arc<Slot<Secret>>>,
 }
@@ -35,29 +34,27 @@ pub(super) struct Common {
 /// The secrets at one moment; equal when no secret was swapped.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
-    certificate: Option<Arc<Secret>>,
+    certificates: Vec<Arc<Secret>>,
     validation: Option<Arc<Secret>>,
 }
 
 impl PartialEq for Current {
     fn eq(&self, other: &Self) -> bool {
-        let same = |a: &Option<Arc<Secret>>, b: &Option<Arc<Secret>>| {
-            a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr)
-        };
-        same(&self.certificate, &other.certificate) && same(&self.validation, &other.validation)
+        let same =
+            |a: &[Arc<Secret>], b: &[Arc<Secret>]| a.iter().map(Arc::as_ptr).eq(b.iter().map(Arc::as_ptr));
+        same(&self.certificates, &other.certificates)
+            && same(self.validation.as_slice(), other.validation.as_slice())
     }
 }
 
 impl Current {
-    /// The certificate to show; an error when the secret named for it is of another kind.
-    pub(super) fn certificate(&self) -> Result<Option<&Arc<Certificate>>, String> {
-        match self.certificate.as_deref() {
-            None => Ok(None),
-            Some(Secret::Certificate(certificate)) => Ok(Some(certificate)),
-            Some(Secret::Validation(_)) => {
-                Err("the certificate's secret holds a validation context".to_owned())
-            }
-        }
+    /// The certificates to show; an error when a secret named for one is of another kind.
+    pub(super) fn certificates(&self) -> Result<Shown, String> {
+        let certificate = |secret: &Arc<Secret>| match secret.as_ref() {
+            Secret::Certificate(certificate) => Ok(certificate.clone()),
+            Secret::Validation(_) => Err("the certificate's secret holds a validation context".to_owned()),
+        };
+        self.certificates.iter().map(certificate).collect::<Result<_, _>>().map(Shown)
     }
 }
 
@@ -68,7 +65,7 @@ impl Common {
         Ok(Self {
             parameters: Parameters::compile(proto.tls_params.as_ref()).at("tls_params")?,
             alpn: spoken(&proto.alpn_protocols),
-            certificate: certificate(proto, secrets)?,
+            certificates: certificates(proto, secrets)?,
             validation,
             delivered,
         })
@@ -76,11 +73,12 @@ impl Common {
 
     /// The secrets as they are now; `None` while one is missing.
     pub(super) fn current(&self) -> Option<Current> {
-        let load = |slot: &Option<Arc<Slot<Secret>>>| match slot {
-            None => Some(None),
-            Some(slot) => slot.get().map(Some),
+        let validation = match &self.delivered {
+            None => None,
+            Some(slot) => Some(slot.get()?),
         };
-        Some(Current { certificate: load(&self.certificate)?, validation: load(&self.delivered)? })
+        let certificates = self.certificates.iter().map(|slot| slot.get()).collect::<Option<_>>()?;
+        Some(Current { certificates, validation })
     }
 
     /// Whom to trust now.
@@ -94,6 +92,13 @@ impl Common {
                 Err("the validation context's secret holds a certificate".to_owned())
             }
         }
+    }
+
+    /// Envoy shows one certificate to servers as well.
+    pub(super) fn at_most_one_certificate(&self) -> Compiled<()> {
+        let field = "tls_certificates";
+        let one = self.certificates.len() <= 1;
+        one.then_some(()).ok_or_else(|| Reject::new(field, "a client has one certificate at most"))
     }
 
     fn verifies_peers(&self) -> bool {
@@ -116,20 +121,16 @@ fn spoken(protocols: &[String]) -> Vec<Vec<u8>> {
     kept.map(|protocol| protocol.clone().into_bytes()).collect()
 }
 
-fn certificate(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Option<Arc<Slot<Secret>>>> {
-    if let Some(first) = proto.tls_certificates.first() {
-        if proto.tls_certificates.len() > 1 {
-            return Err(Reject::new("tls_certificates", "only one certificate is supported"));
-        }
-        let cert = Certificate::compile(first).at("tls_certificates[0]")?;
-        return Ok(Some(Slot::filled("", Arc::new(Secret::Certificate(Arc::new(cert))))));
+fn certificates(proto: &CommonTlsContext, secrets: &Secrets) -> Compiled<Vec<Arc<Slot<Secret>>>> {
+    if !proto.tls_certificates.is_empty() {
+        return each("tls_certificates", &proto.tls_certificates, |certificate| {
+            let certificate = Certificate::compile(certificate)?;
+            Ok(Slot::filled("", Arc::new(Secret::Certificate(Arc::new(certificate)))))
+        });
     }
-    let configs = &proto.tls_certificate_sds_secret_configs;
-    if configs.len() > 1 {
-        return Err(Reject::new("tls_certificate_sds_secret_configs", "only one certificate is supported"));
-    }
-    let reference = configs.first().map(|config| secrets.reference(config));
-    reference.transpose().at("tls_certificate_sds_secret_configs[0]")
+    each("tls_certificate_sds_secret_configs", &proto.tls_certificate_sds_secret_configs, |config| {
+        secrets.reference(config)
+    })
 }
 
 type Trust = (Option<Validation>, Option<Arc<Slot<Secret>>>);
@@ -179,7 +180,7 @@ impl ServerContext {
     pub fn compile(proto: &DownstreamTlsContext, secrets: &Secrets) -> Compiled<Self> {
         let common = required("common_tls_context", &proto.common_tls_context)?;
         let common = Common::compile(common, secrets).at("common_tls_context")?;
-        if common.certificate.is_none() {
+        if common.certificates.is_empty() {
             return Err(Reject::new("common_tls_context", "needs a certificate to serve with"));
         }
         if proto.ocsp_staple_policy() != OcspStaplePolicy::LenientStapling {
@@ -212,7 +213,7 @@ impl ServerContext {
     }
 
     fn build(&self, current: &Current) -> Result<ServerConfig, String> {
-        let certificate = current.certificate()?.ok_or("there is no certificate to serve with")?;
+        let certificates = current.certificates()?;
         let builder = ServerConfig::builder_with_provider(self.common.parameters.provider.clone())
             .with_protocol_versions(&self.common.parameters.versions)
             .map_err(|error| error.to_string())?;
@@ -225,7 +226,7 @@ impl ServerContext {
         } else {
             builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth())
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Single(certificate.key.clone())));
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols.clone_from(&self.common.alpn);
         Ok(config)
     }
@@ -241,6 +242,7 @@ impl ServerContext {
         if self.require_sni && start.client_hello().server_name().is_none() {
             return Err("the client named no server, and require_sni is set".to_owned());
         }
+        let local = current.certificates()?.pick(&start.client_hello()).map(|shown| shown.info.clone());
         let known = start.client_hello().alpn().is_none_or(|mut offered| {
             offered.any(|protocol| config.alpn_protocols.iter().any(|ours| ours == protocol))
         });
@@ -248,29 +250,8 @@ impl ServerContext {
             Arc::make_mut(&mut config).alpn_protocols.clear();
         }
         let stream = start.into_stream(config).await.map_err(|error| error.to_string())?;
-        let local = current.certificate()?.map(|certificate| certificate.info.clone());
         let info = super::info::of(stream.get_ref().1, local);
         Ok((stream, info))
-    }
-}
-
-/// Always the same certificate, on either side.
-#[derive(Debug)]
-pub(super) struct Single(pub(super) Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Single {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
-impl ResolvesClientCert for Single {
-    fn resolve(&self, _roots: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
     }
 }
 

@@ -1,5 +1,9 @@
 //! Whether a peer's certificate is good: its chain, and a subject alternative name we accept.
 
+mod pins;
+mod revocation;
+mod verifier;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,17 +12,15 @@ use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::subject_alt_na
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, SubjectAltNameMatcher,
 };
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::{CertificateError, Error, OtherError};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use self::pins::Pins;
+use self::revocation::Revocation;
+pub(super) use self::verifier::Verifier;
 use super::provider;
 use super::secret::{certificates, read};
 use crate::base::reject::{At, Compiled, Reject, each, required};
@@ -32,6 +34,8 @@ pub struct Validation {
     /// What is said of the roots in `/certs`.
     pub root_info: Vec<Arc<CertificateInfo>>,
     sans: Vec<SanMatcher>,
+    pins: Pins,
+    revocation: Revocation,
     accept_untrusted: bool,
 }
 
@@ -45,9 +49,6 @@ struct SanMatcher {
 fn reject_unsupported(proto: &CertificateValidationContext) -> Compiled<()> {
     let transparency = proto.require_signed_certificate_timestamp.as_ref().is_some_and(|v| v.value);
     let unsupported = [
-        (proto.crl.is_some(), "crl"),
-        (!proto.verify_certificate_spki.is_empty(), "verify_certificate_spki"),
-        (!proto.verify_certificate_hash.is_empty(), "verify_certificate_hash"),
         (proto.custom_validator_config.is_some(), "custom_validator_config"),
         (proto.ca_certificate_provider_instance.is_some(), "ca_certificate_provider_instance"),
         (proto.system_root_certs.is_some(), "system_root_certs"),
@@ -67,6 +68,8 @@ impl Validation {
             validation.read_roots(&read("trusted_ca", source)?)?;
         }
         reject_unsupported(proto)?;
+        validation.pins = Pins::compile(proto)?;
+        validation.revocation = Revocation::compile(proto)?;
         validation.accept_untrusted =
             proto.trust_chain_verification() == TrustChainVerification::AcceptUntrusted;
         validation.sans =
@@ -106,6 +109,8 @@ impl Validation {
             merged.root_info.clone_from(&delivered.root_info);
         }
         merged.sans.extend(delivered.sans.iter().cloned());
+        merged.pins.merge(&delivered.pins);
+        merged.revocation.merge(&delivered.revocation);
         merged.accept_untrusted |= delivered.accept_untrusted;
         merged
     }
@@ -117,26 +122,40 @@ impl Validation {
         now: UnixTime,
         usage: KeyUsage,
     ) -> Result<(), Error> {
-        let bad = |error: webpki::Error| {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+        if !self.accept_untrusted {
+            self.check_chain(leaf, intermediates, now, usage)?;
+        }
+        if !self.sans.is_empty() && !self.any_name_fits(leaf) {
+            return Err(refused(Refusal::Names));
+        }
+        if !self.pins.fit(leaf) {
+            return Err(refused(Refusal::Hashes));
+        }
+        Ok(())
+    }
+
+    fn check_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Error> {
+        let Some(roots) = &self.roots else {
+            // Nobody vouches for the lists either, and to pass them over would be to trust what they revoke.
+            return if self.revocation.is_empty() { Ok(()) } else { Err(refused(Refusal::Lists)) };
         };
-        if let (Some(roots), false) = (&self.roots, self.accept_untrusted) {
-            let algorithms = provider().signature_verification_algorithms.all;
-            let cert = EndEntityCert::try_from(leaf).map_err(bad)?;
-            cert.verify_for_usage(algorithms, roots, intermediates, now, usage, None, None).map_err(
-                |error| match error {
-                    webpki::Error::CertExpired { .. } => Error::InvalidCertificate(CertificateError::Expired),
-                    webpki::Error::UnknownIssuer => {
-                        Error::InvalidCertificate(CertificateError::UnknownIssuer)
-                    }
-                    other => bad(other),
-                },
-            )?;
-        }
-        if self.sans.is_empty() || self.any_name_fits(leaf) {
-            return Ok(());
-        }
-        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoNameFits)))))
+        let algorithms = provider().signature_verification_algorithms.all;
+        let cert = EndEntityCert::try_from(leaf).map_err(refused)?;
+        let lists = self.revocation.lists();
+        let revocation = self.revocation.options(&lists);
+        let verified = cert.verify_for_usage(algorithms, roots, intermediates, now, usage, revocation, None);
+        verified.map(drop).map_err(|error| match error {
+            webpki::Error::CertExpired { .. } => Error::InvalidCertificate(CertificateError::Expired),
+            webpki::Error::UnknownIssuer => Error::InvalidCertificate(CertificateError::UnknownIssuer),
+            webpki::Error::CertRevoked => Error::InvalidCertificate(CertificateError::Revoked),
+            other => refused(other),
+        })
     }
 
     fn any_name_fits(&self, leaf: &CertificateDer<'_>) -> bool {
@@ -146,17 +165,34 @@ impl Validation {
     }
 }
 
-/// No subject alternative name of the peer is one we accept.
+/// What the configuration has against a certificate, over its chain.
 #[derive(Debug)]
-struct NoNameFits;
+enum Refusal {
+    /// No subject alternative name is one we accept.
+    Names,
+    /// Neither it nor its key is among those asked for.
+    Hashes,
+    /// There are revocation lists but no roots.
+    Lists,
+}
 
-impl fmt::Display for NoNameFits {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SAN matcher: no subject alternative name of the peer is accepted")
+        f.write_str(match self {
+            Self::Names => "SAN matcher: no subject alternative name of the peer is accepted",
+            Self::Hashes => {
+                "the peer's certificate is none of verify_certificate_hash and verify_certificate_spki"
+            }
+            Self::Lists => "crl needs a trusted_ca",
+        })
     }
 }
 
-impl std::error::Error for NoNameFits {}
+impl std::error::Error for Refusal {}
+
+fn refused(why: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
+}
 
 impl SanMatcher {
     fn compile(proto: &SubjectAltNameMatcher) -> Compiled<Self> {
@@ -201,84 +237,6 @@ fn ip(bytes: &[u8]) -> Option<std::net::IpAddr> {
         16 => <[u8; 16]>::try_from(bytes).ok().map(Into::into),
         _ => None,
     }
-}
-
-/// [`Validation`] as rustls asks for it, on either side.
-#[derive(Debug)]
-pub(super) struct Verifier {
-    pub(super) validation: Validation,
-    pub(super) client_required: bool,
-    /// A server's certificate must be for the name of the handshake.
-    pub(super) must_match: bool,
-}
-
-macro_rules! signatures {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            provider().signature_verification_algorithms.supported_schemes()
-        }
-    };
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.validation.check(end_entity, intermediates, now, KeyUsage::server_auth())?;
-        if self.must_match {
-            let other = |_| Error::InvalidCertificate(CertificateError::NotValidForName);
-            let cert = EndEntityCert::try_from(end_entity).map_err(other)?;
-            cert.verify_is_valid_for_subject_name(server_name).map_err(other)?;
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    signatures!();
-}
-
-impl ClientCertVerifier for Verifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.client_required
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.validation.check(end_entity, intermediates, now, KeyUsage::client_auth())?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    signatures!();
 }
 
 #[cfg(test)]

@@ -45,16 +45,28 @@ async fn http2_clients_reach_http1_upstreams() {
     assert!(seen.body.starts_with("GET /x\n") && seen.body.contains("host: shop\n"), "{}", seen.body);
 }
 
+/// As Envoy does it.
 #[tokio::test]
-async fn http10_is_answered_and_closed() {
+async fn http10_is_answered_and_closed_where_it_is_accepted() {
     let app = Upstream::echo().await;
-    let (_engine, web) = proxy_to(app.address).await;
-    let answer = talk(web, b"GET /old HTTP/1.0\r\n\r\n").await;
-    assert!(
-        answer.starts_with("HTTP/1.0 200 OK\r\n") || answer.starts_with("HTTP/1.1 200 OK\r\n"),
-        "{answer}"
-    );
-    assert!(answer.contains("GET /old"), "{answer}");
+    for (options, request, status, body) in [
+        ("", "GET /old HTTP/1.0\r\nhost: a\r\n\r\n", "426 Upgrade Required", None),
+        ("accept_http_10: true", "GET /old HTTP/1.0\r\nhost: a\r\n\r\n", "200 OK", Some("host: a\n")),
+        ("accept_http_10: true", "GET /old HTTP/1.0\r\n\r\n", "400 Bad Request", None),
+        (
+            "accept_http_10: true, default_host_for_http_10: shop",
+            "GET /old HTTP/1.0\r\n\r\n",
+            "200 OK",
+            Some("host: shop\n"),
+        ),
+    ] {
+        let web = listener(TO_APP, &format!(", http_protocol_options: {{ {options} }}"));
+        let engine = start_one(&bootstrap_of(&[web], &[cluster("app", app.address, "")])).await;
+        let answer = talk(engine.listener_address("web").unwrap(), request.as_bytes()).await;
+        let line = answer.lines().next().unwrap_or_default();
+        assert!(line.starts_with("HTTP/1.") && line.ends_with(status), "{options}: {answer}");
+        assert!(body.is_none_or(|body| answer.contains(body)), "{options}: {answer}");
+    }
 }
 
 #[tokio::test]

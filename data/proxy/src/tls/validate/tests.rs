@@ -1,3 +1,5 @@
+mod chains;
+
 use super::*;
 use meltemi_proto::envoy::config::core::v3::TypedExtensionConfig;
 use meltemi_proto::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::SystemRootCerts;
