@@ -139,6 +139,11 @@ fn hosts(cluster: &Cluster) {
     let one = answers(cluster, "curl", &url("one"), "hostname", &name("redirected"));
     let two = answers(cluster, "curl", &url("two"), "hostname", &name("transparent"));
     assert!(one.starts_with("240.240.") && two.starts_with("240.240.") && one != two, "{one} {two}");
+    eventually("the address stands in the status", || {
+        let path = "jsonpath={.status.addresses[0].value}";
+        let written = kubectl(cluster, &format!("-n {NAMESPACE} get serviceentry one -o {path}"));
+        if written == one { Ok(()) } else { Err(written) }
+    });
     // Names of the cluster, known to the mesh or not, and who has no captured look-ups.
     let service =
         answers(cluster, "curl", "http://redirected:8000/hostname", "hostname", &name("redirected"));

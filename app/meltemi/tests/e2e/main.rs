@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod clients;
 mod cluster;
+mod faults;
 mod gateways;
 mod http;
 mod kubectl;
