@@ -1,5 +1,6 @@
 //! A container's output: lines with time and stream in a file, and the raw bytes for those who are attached.
 
+mod attached;
 mod render;
 
 use std::fs::{self, File};
@@ -11,8 +12,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
+use attached::{Attached, Client};
 use render::{render, render_all};
 
 /// When a log file reaches this many bytes it becomes the old one, of which there is one.
@@ -67,7 +69,6 @@ pub struct Log {
 struct Inner {
     path: PathBuf,
     writer: Mutex<Writer>,
-    raw: broadcast::Sender<Chunk>,
     progress: watch::Sender<Progress>,
 }
 
@@ -76,6 +77,7 @@ struct Writer {
     size: u64,
     replay: Vec<Chunk>,
     replay_size: usize,
+    attached: Attached,
 }
 
 /// How far a log has got: readers wait for it to change.
@@ -104,11 +106,10 @@ impl Log {
     }
 
     fn new(path: PathBuf, file: File, progress: Progress) -> Self {
-        let replay = Vec::new();
-        let writer = Mutex::new(Writer { file, size: progress.size, replay, replay_size: 0 });
-        let (raw, _) = broadcast::channel(1024);
+        let (size, replay, attached) = (progress.size, Vec::new(), Attached::default());
+        let writer = Mutex::new(Writer { file, size, replay, replay_size: 0, attached });
         let (progress, _) = watch::channel(progress);
-        Self { inner: Arc::new(Inner { path, writer, raw, progress }) }
+        Self { inner: Arc::new(Inner { path, writer, progress }) }
     }
 
     /// Takes the log of a run away that nobody can ask for any more.
@@ -120,9 +121,9 @@ impl Log {
     }
 
     /// What was put out so far (the last part of it), and all that comes.
-    pub fn attach(&self) -> (Vec<Chunk>, broadcast::Receiver<Chunk>) {
-        let writer = self.inner.writer.lock();
-        (writer.replay.clone(), self.inner.raw.subscribe())
+    pub fn attach(&self) -> (Vec<Chunk>, mpsc::Receiver<Chunk>) {
+        let mut writer = self.inner.writer.lock();
+        (writer.replay.clone(), writer.attached.add())
     }
 
     /// Resolves when there is no more to come.
@@ -136,15 +137,15 @@ impl Log {
         self.inner.progress.send_modify(|p| p.ended = true);
     }
 
-    fn raw(&self, stream: Stream, bytes: &Bytes) {
+    /// Keeps bytes for those who attach later; who is to get them now.
+    fn raw(&self, stream: Stream, bytes: &Bytes) -> Vec<Arc<Client>> {
         let mut writer = self.inner.writer.lock();
         writer.replay_size += bytes.len();
         writer.replay.push((stream, bytes.clone()));
         while writer.replay_size > REPLAY && writer.replay.len() > 1 {
             writer.replay_size -= writer.replay.remove(0).1.len();
         }
-        // Nobody attached is the usual case.
-        let _ = self.inner.raw.send((stream, bytes.clone()));
+        writer.attached.all()
     }
 
     fn line(&self, stream: Stream, text: &[u8], whole: bool) -> io::Result<()> {
@@ -281,9 +282,12 @@ pub(crate) async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, log
             break;
         }
         let chunk = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
-        log.raw(stream, &chunk);
+        let clients = log.raw(stream, &chunk);
         if log.lines(stream, &chunk, &mut line).is_err() {
             return;
+        }
+        for client in clients {
+            client.give((stream, chunk.clone())).await;
         }
     }
     if !line.is_empty() {

@@ -230,12 +230,7 @@ fn output(log: &Log) -> (Reader, Reader) {
                 received = live.recv() => received,
                 () = log.ended() => return,
             };
-            let (stream, bytes) = match received {
-                Ok(received) => received,
-                // A client that is too slow misses output, as a terminal that is too slow would hold the program up.
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-            };
+            let Some((stream, bytes)) = received else { return };
             let to = if stream == Stream::Out { &mut out } else { &mut err };
             if to.write_all(&bytes).await.is_err() {
                 return;

@@ -54,3 +54,41 @@ async fn a_late_attacher_sees_the_beginning() {
     let (replay, _) = sample(&dir).await.attach();
     assert_eq!(replay, vec![(Stream::Out, Bytes::from_static(b"one\ntwo\nthree"))]);
 }
+
+/// Puts 40,000 bytes out in many small pieces.
+async fn chatter(log: &Log) -> tokio::task::JoinHandle<()> {
+    let (mut program, output) = tokio::io::duplex(16);
+    tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        program.write_all(&[b'x'; 40_000]).await.unwrap();
+    });
+    tokio::spawn(pump(output, Stream::Out, log.clone()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_attacher_misses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::create(dir.path().join("0.log")).unwrap();
+    let (_, mut live) = log.attach();
+    let pumped = chatter(&log).await;
+    let mut seen = 0;
+    while seen < 40_000 {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        seen += live.recv().await.unwrap().1.len();
+    }
+    pumped.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attacher_that_stands_still_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::create(dir.path().join("0.log")).unwrap();
+    let (_, mut live) = log.attach();
+    chatter(&log).await.await.unwrap();
+    log.end();
+    assert_eq!(all(&log, Query::default()).await.len(), 40_000, "the log is whole");
+    // It reads again, and hears what is new.
+    while live.try_recv().is_ok() {}
+    pump(b"later".as_slice(), Stream::Out, log.clone()).await;
+    assert_eq!(live.recv().await.unwrap().1, "later");
+}
