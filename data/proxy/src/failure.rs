@@ -133,7 +133,7 @@ impl Failure {
                 client(S::NOT_IMPLEMENTED, "http1.invalid_transfer_encoding", "Not Implemented")
             }
             Self::BadRequest(BadRequest::OldVersion) => {
-                Outcome { flag: Flags::NONE, ..client(S::UPGRADE_REQUIRED, "low_version", "") }
+                client(S::UPGRADE_REQUIRED, "low_version", "Upgrade Required")
             }
             Self::BadRequest(BadRequest::Malformed) => client(S::BAD_REQUEST, "codec_error", "Bad Request"),
             Self::RouteNotFound => local(S::NOT_FOUND, Flags::NO_ROUTE_FOUND, "route_not_found", ""),

@@ -28,6 +28,8 @@ fn names_what_is_set_and_nothing_else() {
         ["spec.resolution"]
     );
     assert!(found(Kind::ServiceEntry, json!({"hosts": ["a"], "resolution": "DNS"})).is_empty());
+    let warm = json!({"host": "a", "trafficPolicy": {"loadBalancer": {"warmup": {"duration": "1s"}}}});
+    assert_eq!(found(Kind::DestinationRule, warm), ["spec.trafficPolicy.loadBalancer.warmup"]);
 }
 
 #[test]

@@ -175,6 +175,29 @@ fn hashes_of_certificates() {
 }
 
 #[test]
+fn suites_and_rings_that_proxies_refuse() {
+    let server = |suites: &[&str], curves: &[&str]| {
+        json!({"selector": {"a": "b"}, "servers": [{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"],
+            "tls": {"mode": "SIMPLE", "credentialName": "c", "cipherSuites": suites, "ecdhCurves": curves}}]})
+    };
+    check(
+        Kind::Gateway,
+        &[
+            (server(&["AES128-SHA", "ECDHE-RSA-AES128-GCM-SHA256"], &["P-256"]), &[]),
+            (
+                server(&["AES128-SHA"], &["X448"]),
+                &["W spec.servers[0].tls.cipherSuites", "W spec.servers[0].tls.ecdhCurves"],
+            ),
+        ],
+    );
+    let ring = json!({"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {"useSourceIp": true,
+        "ringHash": {"minimumRingSize": 8_388_609}}}}});
+    let path =
+        "E spec.trafficPolicy.loadBalancer.consistentHash.ringHash.minimumRingSize: 8388609 is too large";
+    check(Kind::DestinationRule, &[(ring, &[path])]);
+}
+
+#[test]
 fn service_entries_and_workloads() {
     let port = json!([{"number": 443, "name": "tls", "protocol": "TLS"}]);
     check(

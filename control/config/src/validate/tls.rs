@@ -8,6 +8,18 @@ use crate::path::Path;
 
 use super::report::Report;
 
+/// What our proxy has for TLS 1.2, by Envoy's names.
+const SUITES: [&str; 6] = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+/// And for the exchange of keys.
+const CURVES: [&str; 5] = ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"];
+
 pub(super) fn client(settings: Option<&ClientTlsSettings>, path: &Path, report: &mut Report) {
     let Some(tls) = settings else { return };
     let files = [&tls.client_certificate, &tls.private_key, &tls.ca_certificates];
@@ -91,6 +103,19 @@ pub(super) fn server(tls: &ServerTlsSettings, path: &Path, report: &mut Report) 
     }
     if matches!(low, TlsProtocol::Tlsv1_0 | TlsProtocol::Tlsv1_1) {
         report.warning(&path.key("minProtocolVersion"), "TLS 1.0 and 1.1 are not secure", "write TLSV1_2");
+    }
+    let chosen =
+        [("cipherSuites", &tls.cipher_suites, &SUITES[..]), ("ecdhCurves", &tls.ecdh_curves, &CURVES[..])];
+    for (name, written, known) in chosen {
+        let mut names = written.iter().flat_map(|text| text.trim_matches(['[', ']']).split('|'));
+        if !written.is_empty() && !names.any(|name| known.contains(&name)) {
+            let cure = format!("name some of {}", known.join(", "));
+            report.warning(
+                &path.key(name),
+                "the proxy has none of these, so that it refuses the server",
+                cure,
+            );
+        }
     }
     let hashes = [
         ("verifyCertificateHash", &tls.verify_certificate_hash, is_hexadecimal as fn(&str) -> bool),

@@ -81,6 +81,18 @@ fn consistent_hash(hash: &ConsistentHashLb, path: &Path, report: &mut Report) {
     if let Some(name) = &hash.http_header_name {
         report.name(&path.key("httpHeaderName"), names::header(name));
     }
+    let ring = [
+        (hash.minimum_ring_size, path.key("minimumRingSize")),
+        (
+            hash.ring_hash.as_ref().map_or(0, |ring| ring.minimum_ring_size),
+            path.key("ringHash").key("minimumRingSize"),
+        ),
+    ];
+    for (size, path) in ring {
+        if size > LARGEST_RING {
+            report.error(&path, format!("{size} is too large"), format!("write {LARGEST_RING} at most"));
+        }
+    }
     if let Some(maglev) = &hash.maglev
         && maglev.table_size != 0
         && !is_prime(maglev.table_size)
@@ -92,6 +104,9 @@ fn consistent_hash(hash: &ConsistentHashLb, path: &Path, report: &mut Report) {
         );
     }
 }
+
+/// Envoy's bound.
+const LARGEST_RING: u64 = 8 << 20;
 
 /// Envoy's bound keeps this short.
 fn is_prime(number: u64) -> bool {

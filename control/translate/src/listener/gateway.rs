@@ -224,9 +224,14 @@ fn parameters(settings: &ServerTlsSettings) -> tls_v3::TlsParameters {
         TlsProtocol::Tlsv1_2 => Version::TlSv12,
         TlsProtocol::Tlsv1_3 => Version::TlSv13,
     };
+    // Our engine speaks 1.2 at least; a server that may not would take the others of its port with it.
+    let highest = match settings.max_protocol_version {
+        TlsProtocol::Tlsv1_0 | TlsProtocol::Tlsv1_1 => TlsProtocol::TlsAuto,
+        other => other,
+    };
     tls_v3::TlsParameters {
         tls_minimum_protocol_version: version(settings.min_protocol_version, Version::TlSv12) as i32,
-        tls_maximum_protocol_version: version(settings.max_protocol_version, Version::TlSv13) as i32,
+        tls_maximum_protocol_version: version(highest, Version::TlSv13) as i32,
         cipher_suites: settings.cipher_suites.clone(),
         ecdh_curves: settings.ecdh_curves.clone(),
         ..Default::default()

@@ -50,7 +50,12 @@ async fn http2_clients_reach_http1_upstreams() {
 async fn http10_is_answered_and_closed_where_it_is_accepted() {
     let app = Upstream::echo().await;
     for (options, request, status, body) in [
-        ("", "GET /old HTTP/1.0\r\nhost: a\r\n\r\n", "426 Upgrade Required", None),
+        (
+            "",
+            "GET /old HTTP/1.0\r\nhost: a\r\n\r\n",
+            "426 Upgrade Required",
+            Some("\r\n\r\nUpgrade Required"),
+        ),
         ("accept_http_10: true", "GET /old HTTP/1.0\r\nhost: a\r\n\r\n", "200 OK", Some("host: a\n")),
         ("accept_http_10: true", "GET /old HTTP/1.0\r\n\r\n", "400 Bad Request", None),
         (
