@@ -5,6 +5,9 @@
 //! last ([`crate::last_good`]), or waits when there is nothing; when the control plane is back, that stream ends as well,
 //! and the proxy, which keeps what it has in between, asks there for what is new.
 
+mod passage;
+mod variant;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,19 +21,19 @@ use meltemi_proto::envoy::service::discovery::v3::aggregated_discovery_service_s
 use meltemi_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
-use meltemi_proto::google::rpc;
-use meltemi_proto::type_url::NAME_TABLE;
 use meltemi_xds::client::Backoff;
-use meltemi_xds::server::{self, DeltaStream, Machine, Peer, SotwStream};
+use meltemi_xds::server::{self, Peer};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
+use self::passage::{Passage, forward};
+use self::variant::{Client, Delta, Sotw, Variant};
 use crate::dns::Names;
 use crate::istiod::{Failure, Istiod};
-use crate::last_good::{Keeper, StandIn, Stream};
+use crate::last_good::{Keeper, StandIn};
 
 /// Between two attempts to reach the control plane: every proxy is in sync again within 10 s of its return.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -93,109 +96,6 @@ pub struct Relay {
 }
 
 type Responses<R> = Pin<Box<dyn futures_util::Stream<Item = Result<R, Status>> + Send>>;
-type Client = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
-
-/// The two variants of the protocol, as far as they differ here.
-#[tonic::async_trait]
-trait Variant: Send + 'static {
-    type Request: Send + 'static;
-    type Response: Send + 'static;
-    /// Serves the variant in the control plane's place.
-    type Machine: Machine<Request = Self::Request, Response = Self::Response>;
-    async fn open(
-        client: &mut Client,
-        requests: Request<ReceiverStream<Self::Request>>,
-    ) -> Result<Streaming<Self::Response>, Status>;
-    /// Returns whether the proxy has accepted something.
-    fn asked(stream: &mut Stream, request: &Self::Request) -> bool;
-    fn answered(stream: &mut Stream, response: &Self::Response);
-    /// Asks for the table of names.
-    fn ask_names() -> Self::Request;
-    /// Takes a table of names and gives the answer to it; `None` for what the proxy asked for.
-    fn take_names(names: &Names, response: &Self::Response) -> Option<Self::Request>;
-}
-
-struct Sotw;
-struct Delta;
-
-#[tonic::async_trait]
-impl Variant for Sotw {
-    type Request = DiscoveryRequest;
-    type Response = DiscoveryResponse;
-    type Machine = SotwStream;
-
-    async fn open(
-        client: &mut Client,
-        requests: Request<ReceiverStream<Self::Request>>,
-    ) -> Result<Streaming<Self::Response>, Status> {
-        Ok(client.stream_aggregated_resources(requests).await?.into_inner())
-    }
-
-    fn asked(stream: &mut Stream, request: &Self::Request) -> bool {
-        stream.sotw_request(request)
-    }
-
-    fn answered(stream: &mut Stream, response: &Self::Response) {
-        stream.sotw_response(response);
-    }
-
-    fn ask_names() -> Self::Request {
-        DiscoveryRequest { type_url: NAME_TABLE.to_owned(), ..Default::default() }
-    }
-
-    fn take_names(names: &Names, response: &Self::Response) -> Option<Self::Request> {
-        let body = response.resources.first().map(|any| any.value.as_slice());
-        (response.type_url == NAME_TABLE).then(|| DiscoveryRequest {
-            version_info: response.version_info.clone(),
-            response_nonce: response.nonce.clone(),
-            error_detail: taken(names, body),
-            ..Self::ask_names()
-        })
-    }
-}
-
-#[tonic::async_trait]
-impl Variant for Delta {
-    type Request = DeltaDiscoveryRequest;
-    type Response = DeltaDiscoveryResponse;
-    type Machine = DeltaStream;
-
-    async fn open(
-        client: &mut Client,
-        requests: Request<ReceiverStream<Self::Request>>,
-    ) -> Result<Streaming<Self::Response>, Status> {
-        Ok(client.delta_aggregated_resources(requests).await?.into_inner())
-    }
-
-    fn asked(stream: &mut Stream, request: &Self::Request) -> bool {
-        stream.delta_request(request)
-    }
-
-    fn answered(stream: &mut Stream, response: &Self::Response) {
-        stream.delta_response(response);
-    }
-
-    fn ask_names() -> Self::Request {
-        DeltaDiscoveryRequest { type_url: NAME_TABLE.to_owned(), ..Default::default() }
-    }
-
-    fn take_names(names: &Names, response: &Self::Response) -> Option<Self::Request> {
-        let first = response.resources.first().and_then(|resource| resource.resource.as_ref());
-        let body = first.map(|any| any.value.as_slice());
-        (response.type_url == NAME_TABLE).then(|| DeltaDiscoveryRequest {
-            response_nonce: response.nonce.clone(),
-            error_detail: taken(names, body),
-            ..Self::ask_names()
-        })
-    }
-}
-
-/// Takes a table in, or says why not. A response without one changes nothing.
-fn taken(names: &Names, body: Option<&[u8]>) -> Option<rpc::Status> {
-    let error = names.take(body?).err()?;
-    warn!(%error, "the control plane's table of names is refused");
-    Some(rpc::Status { code: tonic::Code::InvalidArgument.into(), message: error, details: Vec::new() })
-}
 
 impl Relay {
     fn start<V: Variant>(&self, request: Request<Streaming<V::Request>>) -> Response<Responses<V::Response>> {
@@ -360,42 +260,6 @@ impl Relay {
     fn wait(&self) -> Duration {
         let backoff = Backoff { max: LONGEST_WAIT, ..Backoff::default() };
         backoff.delay(self.attempts.failures.load(Ordering::Relaxed).saturating_sub(1), fastrand::f64())
-    }
-}
-
-/// What both directions of a stream share.
-#[derive(Clone)]
-struct Passage {
-    stream: Arc<Mutex<Stream>>,
-    keeper: Keeper,
-    requests: Counter,
-    names: Option<Arc<Names>>,
-}
-
-/// Ends when either side does. The table of names is asked for after the first request, which says whose stream it is.
-async fn forward<V: Variant>(
-    mut inbound: Streaming<V::Request>,
-    to_istiod: mpsc::Sender<V::Request>,
-    passage: Passage,
-) {
-    let mut own = passage.names.is_some().then(V::ask_names);
-    loop {
-        let request = tokio::select! {
-            request = inbound.next() => request,
-            () = to_istiod.closed() => return,
-        };
-        let Some(Ok(request)) = request else { return };
-        passage.requests.inc();
-        {
-            let mut stream = passage.stream.lock();
-            let changed = V::asked(&mut stream, &request);
-            passage.keeper.note(&stream, changed);
-        }
-        for request in [Some(request), own.take()].into_iter().flatten() {
-            if to_istiod.send(request).await.is_err() {
-                return;
-            }
-        }
     }
 }
 
