@@ -3,14 +3,12 @@
 //! The role is chosen by the name the binary is called by (`istioctl`, `pilot-discovery`, `pilot-agent`,
 //! `istio-iptables`, the name of a sample applet), or by the first argument.
 
+mod allocator;
 mod cli;
 mod local;
 mod render;
 mod role;
 mod verbs;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

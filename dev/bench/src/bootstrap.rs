@@ -1,4 +1,5 @@
-//! The bootstrap that both proxies get: one listener, route and cluster for each protocol, and nothing else.
+//! The bootstraps that both proxies get: one that holds one listener, route and cluster for each protocol and nothing else, and one
+//! that names a control plane.
 
 use std::net::SocketAddr;
 
@@ -31,6 +32,27 @@ pub fn yaml(ports: Ports, upstream: SocketAddr) -> String {
     format!(
         "node: {{ id: bench, cluster: bench }}\nstatic_resources:\n  listeners:\n{}  clusters:\n{}",
         listeners.concat(),
+        clusters.concat()
+    )
+}
+
+/// The bootstrap of a proxy of the mesh. `cluster` tells the control plane whose program it is.
+pub fn of_mesh(name: &str, cluster: &str, control: SocketAddr) -> String {
+    let clusters =
+        ["xds-grpc", "sds-grpc"].map(|name| self::cluster(name, "http2_protocol_options", control));
+    let namespace = crate::mesh::NAMESPACE;
+    format!(
+        r#"node: {{ id: "router~127.0.0.1~{name}.{namespace}~{namespace}.svc.cluster.local", cluster: {cluster} }}
+dynamic_resources:
+  lds_config: {{ ads: {{}}, resource_api_version: V3 }}
+  cds_config: {{ ads: {{}}, resource_api_version: V3 }}
+  ads_config:
+    api_type: DELTA_GRPC
+    transport_api_version: V3
+    grpc_services: [{{ envoy_grpc: {{ cluster_name: xds-grpc }} }}]
+static_resources:
+  clusters:
+{}"#,
         clusters.concat()
     )
 }

@@ -1,7 +1,8 @@
-//! Compares the engine with Envoy on this machine: the same bootstrap, one core for the proxy, interleaved rounds.
+//! Compares the engine with Envoy on this machine: the same configuration, one core for the proxy, interleaved rounds.
 
 mod bootstrap;
 mod load;
+mod mesh;
 mod process;
 mod report;
 mod round;
@@ -15,6 +16,7 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 
 use crate::bootstrap::Ports;
+use crate::mesh::Places;
 use crate::process::Pinned;
 use crate::round::{LOAD_CORE, OPEN, PROXY_CORE, Place, Proxy};
 
@@ -78,9 +80,11 @@ fn rounds(
     let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let arguments = ["--upstream", &upstream.to_string()];
     let log = folder.path().join("upstream.log");
-    let mut serving = Pinned::start(LOAD_CORE, &std::env::current_exe()?, &arguments, &log)?;
-    serving.listens(upstream)?;
-    let place = Place { folder: folder.path(), upstream, seconds: cli.seconds };
+    let _serving = Pinned::start(LOAD_CORE, &std::env::current_exe()?, &arguments, &log)?;
+    process::listens(upstream)?;
+    let places = Places { plain: ports()?, mutual: ports()?, inner: ports()? };
+    let control = mesh::serve(places, upstream)?;
+    let place = Place { folder: folder.path(), upstream, control, places, seconds: cli.seconds };
     let measure = |proxy: &Proxy| {
         round::measure(proxy, &place).with_context(|| {
             let log = std::fs::read_to_string(folder.path().join(format!("{}.log", proxy.name)));

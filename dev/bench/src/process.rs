@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 
 /// How long a process may take until it listens.
 const START: Duration = Duration::from_secs(20);
@@ -30,21 +30,6 @@ impl Pinned {
         Ok(Self(child))
     }
 
-    /// Waits until the process listens.
-    pub fn listens(&mut self, address: SocketAddr) -> anyhow::Result<()> {
-        let begin = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if let Some(status) = self.0.try_wait()? {
-                bail!("the process ended before it listened on {address}: {status}");
-            }
-            if begin.elapsed() > START {
-                bail!("nothing listens on {address} after {START:?}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
     /// What a reader of `/proc` needs.
     pub fn id(&self) -> u32 {
         self.0.id()
@@ -57,6 +42,16 @@ impl Drop for Pinned {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits until somebody listens at an address.
+pub fn listens(address: SocketAddr) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        ensure!(begin.elapsed() < START, "nothing listens on {address} after {START:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// A command that runs on one core. `taskset` becomes the program, so that its process id is the program's.

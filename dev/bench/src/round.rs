@@ -1,4 +1,4 @@
-//! One round of one proxy: a fresh process, its memory, and every load in turn.
+//! One round of one proxy: fresh processes, their memory, and every load in turn.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::bootstrap::{self, Ports};
-use crate::load::{self, Load, Protocol};
-use crate::process::{Pinned, cpu_seconds, resident_mb};
+use crate::load::{self, Load, Outcome, Protocol};
+use crate::mesh::Places;
+use crate::process::{Pinned, cpu_seconds, listens, resident_mb};
 
 /// The core of the proxy.
 pub const PROXY_CORE: usize = 1;
@@ -15,6 +16,8 @@ pub const PROXY_CORE: usize = 1;
 pub const LOAD_CORE: usize = 0;
 /// The numbers of connections.
 pub const CONNECTIONS: [usize; 3] = [1, 64, 256];
+/// The number of connections where one number has to do.
+pub const MIDDLE: usize = 64;
 /// Connections of the load at a fixed rate, and requests a second on each.
 pub const OPEN: (usize, usize) = (64, 50);
 /// How long a proxy is left alone before its idle memory is read.
@@ -51,94 +54,162 @@ pub struct Place<'a> {
     pub folder: &'a Path,
     /// Where the upstream listens.
     pub upstream: SocketAddr,
+    /// Where the control plane listens.
+    pub control: SocketAddr,
+    /// Where the proxies of the mesh listen.
+    pub places: Places,
     /// How long one load lasts.
     pub seconds: usize,
 }
 
-/// Measures a proxy once.
+/// Measures a proxy once, in every shape.
 pub fn measure(proxy: &Proxy, place: &Place<'_>) -> anyhow::Result<Vec<Figure>> {
-    let mut process = start(proxy, place)?;
+    let mut figures = alone(proxy, place)?;
+    figures.extend(in_the_mesh(proxy, place)?);
+    Ok(figures)
+}
+
+/// With a static bootstrap.
+fn alone(proxy: &Proxy, place: &Place<'_>) -> anyhow::Result<Vec<Figure>> {
+    let process = start(proxy, "static", &bootstrap::yaml(proxy.ports, place.upstream), place)?;
+    let running = Running { processes: vec![process], ports: proxy.ports, shape: "" };
+    running.wait()?;
+    let mut figures = vec![Figure { what: "RSS idle, MB".into(), value: running.memory()? }];
     for protocol in [Protocol::Http1, Protocol::Http2] {
-        process.listens(SocketAddr::from(([127, 0, 0, 1], proxy.ports.of(protocol))))?;
-    }
-    std::thread::sleep(SETTLE);
-    let mut figures = vec![Figure { what: "RSS idle, MB".into(), value: resident_mb(process.id())? }];
-    for protocol in [Protocol::Http1, Protocol::Http2] {
-        warm_up(proxy, protocol, place)?;
+        running.warm_up(protocol, place)?;
         for connections in CONNECTIONS {
-            figures.extend(as_fast_as_it_goes(proxy, &process, (protocol, connections), place)?);
+            figures.extend(running.as_fast_as_it_goes(protocol, connections, place)?);
         }
-        figures.extend(at_a_rate(proxy, protocol, place)?);
+        figures.extend(running.at_a_rate(protocol, place)?);
     }
     Ok(figures)
 }
 
-fn start(proxy: &Proxy, place: &Place<'_>) -> anyhow::Result<Pinned> {
-    let config = place.folder.join(format!("{}.yaml", proxy.name));
-    std::fs::write(&config, bootstrap::yaml(proxy.ports, place.upstream))?;
+/// Configured by our control plane: one proxy, then two in a row with mutual TLS between them.
+fn in_the_mesh(proxy: &Proxy, place: &Place<'_>) -> anyhow::Result<Vec<Figure>> {
+    let begin = |name: &str| start(proxy, name, &bootstrap::of_mesh(name, proxy.name, place.control), place);
+    let one = Running { processes: vec![begin("outer")?], ports: place.places.plain, shape: "by our xDS: " };
+    one.wait()?;
+    let mut figures = vec![Figure { what: "by our xDS: RSS idle, MB".into(), value: one.memory()? }];
+    figures.extend(one.middle(place)?);
+    let mut processes = one.processes;
+    processes.push(begin("inner")?);
+    let shape = "two proxies, mutual TLS: ";
+    let two = Running { processes, ports: place.places.mutual, shape };
+    wait_for(place.places.inner)?;
+    two.wait()?;
+    figures.extend(two.middle(place)?);
+    Ok(figures)
+}
+
+fn start(proxy: &Proxy, name: &str, bootstrap: &str, place: &Place<'_>) -> anyhow::Result<Pinned> {
+    let config = place.folder.join(format!("{}-{name}.yaml", proxy.name));
+    std::fs::write(&config, bootstrap)?;
     let path = config.to_string_lossy();
     let mut arguments = proxy.arguments.clone();
     arguments.extend(["-c", &path, "--concurrency", "1", "-l", "warning"]);
     Pinned::start(PROXY_CORE, &proxy.program, &arguments, &place.folder.join(format!("{}.log", proxy.name)))
 }
 
-fn warm_up(proxy: &Proxy, protocol: Protocol, place: &Place<'_>) -> anyhow::Result<()> {
-    let load = Load { protocol, connections: 64, rate: None, seconds: 1 };
-    load::run(load, LOAD_CORE, proxy.ports.of(protocol), &place.folder.join("requests.log"))?;
+fn wait_for(ports: Ports) -> anyhow::Result<()> {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        listens(SocketAddr::from(([127, 0, 0, 1], ports.of(protocol))))?;
+    }
     Ok(())
 }
 
-fn as_fast_as_it_goes(
-    proxy: &Proxy,
-    process: &Pinned,
-    (protocol, connections): (Protocol, usize),
-    place: &Place<'_>,
-) -> anyhow::Result<Vec<Figure>> {
-    let load = Load { protocol, connections, rate: None, seconds: place.seconds };
-    let log = place.folder.join("requests.log");
-    let before = cpu_seconds(process.id())?;
-    let (outcome, peak) =
-        with_peak(process.id(), || load::run(load, LOAD_CORE, proxy.ports.of(protocol), &log))?;
-    let used = cpu_seconds(process.id())? - before;
-    let row =
-        format!("{}, {connections} connection{}", protocol.name(), if connections == 1 { "" } else { "s" });
-    let mut figures = vec![Figure {
-        what: format!("{row}: requests per CPU-second"),
-        value: outcome.answered as f64 / used,
-    }];
-    if Some(&connections) == CONNECTIONS.last() {
-        figures.push(Figure { what: format!("RSS at {row}, MB"), value: peak });
+/// Proxies that run, and how the load reaches them.
+struct Running {
+    processes: Vec<Pinned>,
+    ports: Ports,
+    /// What its rows begin with.
+    shape: &'static str,
+}
+
+impl Running {
+    fn wait(&self) -> anyhow::Result<()> {
+        wait_for(self.ports)?;
+        std::thread::sleep(SETTLE);
+        Ok(())
     }
-    Ok(figures)
-}
 
-fn at_a_rate(proxy: &Proxy, protocol: Protocol, place: &Place<'_>) -> anyhow::Result<Vec<Figure>> {
-    let (connections, rate) = OPEN;
-    let load = Load { protocol, connections, rate: Some(rate), seconds: place.seconds };
-    let log = place.folder.join("requests.log");
-    let outcome = load::run(load, LOAD_CORE, proxy.ports.of(protocol), &log)?;
-    let row = format!("{} at {} requests/s", protocol.name(), connections * rate);
-    Ok(vec![
-        Figure { what: format!("{row}: p50, ms"), value: outcome.p50 },
-        Figure { what: format!("{row}: p99, ms"), value: outcome.p99 },
-    ])
-}
+    fn memory(&self) -> anyhow::Result<f64> {
+        self.processes.iter().map(|process| resident_mb(process.id())).sum()
+    }
 
-/// Runs something and reads the most memory that a process had meanwhile.
-fn with_peak<T>(process: u32, run: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)> {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let watching = scope.spawn(|| {
-            let mut peak = 0.0_f64;
-            while !over.load(Ordering::Relaxed) {
-                peak = peak.max(resident_mb(process).unwrap_or(0.0));
-                std::thread::sleep(SAMPLE);
-            }
-            peak
-        });
-        let outcome = run();
-        over.store(true, Ordering::Relaxed);
-        let peak = watching.join().map_err(|_| anyhow::anyhow!("the watch of the memory failed"))?;
-        Ok((outcome?, peak))
-    })
+    fn cpu(&self) -> anyhow::Result<f64> {
+        self.processes.iter().map(|process| cpu_seconds(process.id())).sum()
+    }
+
+    fn warm_up(&self, protocol: Protocol, place: &Place<'_>) -> anyhow::Result<()> {
+        let load = Load { protocol, connections: MIDDLE, rate: None, seconds: 1 };
+        self.load(load, place)?;
+        Ok(())
+    }
+
+    /// Both protocols with a middling number of connections.
+    fn middle(&self, place: &Place<'_>) -> anyhow::Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            self.warm_up(protocol, place)?;
+            figures.extend(self.as_fast_as_it_goes(protocol, MIDDLE, place)?);
+        }
+        Ok(figures)
+    }
+
+    fn as_fast_as_it_goes(
+        &self,
+        protocol: Protocol,
+        connections: usize,
+        place: &Place<'_>,
+    ) -> anyhow::Result<Vec<Figure>> {
+        let load = Load { protocol, connections, rate: None, seconds: place.seconds };
+        let before = self.cpu()?;
+        let (outcome, peak) = self.with_peak(|| self.load(load, place))?;
+        let used = self.cpu()? - before;
+        let plural = if connections == 1 { "" } else { "s" };
+        let row = format!("{}{}, {connections} connection{plural}", self.shape, protocol.name());
+        let mut figures = vec![Figure {
+            what: format!("{row}: requests per CPU-second"),
+            value: outcome.answered as f64 / used,
+        }];
+        if Some(&connections) == CONNECTIONS.last() {
+            figures.push(Figure { what: format!("RSS at {row}, MB"), value: peak });
+        }
+        Ok(figures)
+    }
+
+    fn at_a_rate(&self, protocol: Protocol, place: &Place<'_>) -> anyhow::Result<Vec<Figure>> {
+        let (connections, rate) = OPEN;
+        let outcome =
+            self.load(Load { protocol, connections, rate: Some(rate), seconds: place.seconds }, place)?;
+        let row = format!("{} at {} requests/s", protocol.name(), connections * rate);
+        Ok(vec![
+            Figure { what: format!("{row}: p50, ms"), value: outcome.p50 },
+            Figure { what: format!("{row}: p99, ms"), value: outcome.p99 },
+        ])
+    }
+
+    fn load(&self, load: Load, place: &Place<'_>) -> anyhow::Result<Outcome> {
+        load::run(load, LOAD_CORE, self.ports.of(load.protocol), &place.folder.join("requests.log"))
+    }
+
+    /// Runs something and reads the most memory that the processes had meanwhile.
+    fn with_peak<T>(&self, run: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)> {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watching = scope.spawn(|| {
+                let mut peak = 0.0_f64;
+                while !over.load(Ordering::Relaxed) {
+                    peak = peak.max(self.memory().unwrap_or(0.0));
+                    std::thread::sleep(SAMPLE);
+                }
+                peak
+            });
+            let outcome = run();
+            over.store(true, Ordering::Relaxed);
+            let peak = watching.join().map_err(|_| anyhow::anyhow!("the watch of the memory failed"))?;
+            Ok((outcome?, peak))
+        })
+    }
 }

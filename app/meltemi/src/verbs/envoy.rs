@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use meltemi_process::{logging, shutdown};
+use meltemi_process::{logging, memory, shutdown};
 use meltemi_proto::envoy::config::bootstrap::v3::Bootstrap;
 use meltemi_proxy::engine::{Engine, Options, bootstrap};
 use prost::Message as _;
@@ -153,6 +153,10 @@ fn serve(cli: Cli) -> anyhow::Result<()> {
     if let (Some(path), Some(address)) = (&cli.admin_address_path, engine.admin_address()) {
         std::fs::write(path, address.to_string()).with_context(|| path.display().to_string())?;
     }
+    // What read the bootstrap is not needed again, unless somebody asks for a dump.
+    meltemi_proto::json::forget();
+    crate::allocator::give_back();
+    memory::forget_start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = shutdown::signals()?;
