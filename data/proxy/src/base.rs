@@ -6,6 +6,7 @@ pub mod drain;
 pub mod duration;
 pub mod executor;
 pub mod head;
+pub mod outgoing;
 pub mod patience;
 pub mod reject;
 pub mod slot;

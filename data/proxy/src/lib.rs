@@ -15,6 +15,8 @@ pub mod failure;
 pub mod feed;
 pub mod filters;
 pub mod http;
+mod http1;
+mod http2;
 pub mod listener;
 pub mod matcher;
 pub mod net;

@@ -78,6 +78,9 @@ fn without_injection(cluster: &Cluster) {
         if pods.lines().all(|line| line.contains("1/1")) { Ok(pods) } else { Err(pods) }
     });
     assert_eq!(pods.lines().count(), 6, "{pods}");
+    let reviews = kubectl(cluster, "get pod -l app=reviews,version=v1 -o jsonpath={.items[0].status.podIP}");
+    let (exit, _) = from_outside(cluster, &format!("http://{reviews}:15090/stats/prometheus"));
+    assert_ne!(exit, 0, "something still counts requests");
     eventually("the page works on", || match http::try_get(&cluster.url("productpage")) {
         Ok(answer) if answer.status == 200 && answer.body.contains("Book Reviews") => Ok(()),
         other => Err(format!("{other:?}")),

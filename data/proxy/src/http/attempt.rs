@@ -6,18 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, Uri, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::Response;
+use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::record::Record;
 use super::upload::Upload;
 use crate::base::body::Body;
-use crate::base::head::RequestHead;
+use crate::base::outgoing::Outgoing;
 use crate::failure::{BadRequest, Failure};
 use crate::filters::alpn::AlpnOverrides;
 use crate::route::table::without_port;
@@ -55,7 +51,7 @@ pub(super) struct Plan {
 
 /// A response's head with the connection it came on.
 pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<Body>,
     pub(super) lease: Lease,
     pub(super) active: ActiveRequest,
     pub(super) host: Arc<Host>,
@@ -108,11 +104,12 @@ impl Plan {
             // The connection may turn out to be dead.
             self.upload.keep();
         }
-        let request = self.request(&host, lease.is_http2()).map_err(|failure| missed(failure, false))?;
+        self.begin(&host, &mut lease)
+            .ok_or_else(|| missed(Failure::BadRequest(BadRequest::Malformed), false))?;
         let active = ActiveRequest::begin(host.clone());
         self.cluster.stats.upstream_rq_total().inc();
         let arrived_before = std::mem::replace(&mut self.record.state.borrow_mut().may_have_arrived, true);
-        match lease.send(request).await {
+        match lease.answer().await {
             Ok(response) => Ok(Answer { response, lease, active, host }),
             Err(failure) => {
                 let judged = self.judge(&failure);
@@ -139,7 +136,6 @@ impl Plan {
         if self.upload.failed() {
             return Failure::DownstreamGone;
         }
-        let error = &failure.error;
         if let Some(h2) = failure.http2() {
             if h2.is_reset() && h2.is_remote() {
                 self.cluster.stats.upstream_rq_rx_reset().inc();
@@ -152,7 +148,7 @@ impl Plan {
                 _ => Failure::UpstreamProtocol,
             };
         }
-        if error.is_parse() || error.is_parse_too_large() {
+        if failure.is_malformed() {
             self.cluster.stats.upstream_cx_protocol_error().inc();
             return Failure::UpstreamProtocol;
         }
@@ -204,65 +200,27 @@ impl Plan {
         state.info.timings.upstream_request_start.get_or_insert_with(Instant::now);
     }
 
-    fn request(&self, host: &Host, http2: bool) -> Result<Request<Body>, Failure> {
+    /// Begins the request on the connection; `None` when its head does not make a valid one.
+    fn begin(&self, host: &Host, lease: &mut Lease) -> Option<()> {
         let state = self.record.state.borrow();
-        let mut request = Request::new(self.upload.body());
-        *request.headers_mut() = state.head.headers.clone();
+        let head = &state.head;
         let rewritten = self.auto_host && !host.hostname.is_empty();
-        if rewritten
-            && !self.suppress_envoy_headers
-            && let Ok(original) = HeaderValue::from_str(&state.head.authority)
-        {
-            request.headers_mut().insert(ORIGINAL_HOST, original);
-        }
-        let authority = if rewritten { &*host.hostname } else { state.head.authority.as_str() };
-        fill(&mut request, &state.head, authority, http2)
-            .ok_or(Failure::BadRequest(BadRequest::Malformed))?;
-        Ok(request)
+        let original = (rewritten && !self.suppress_envoy_headers)
+            .then(|| HeaderValue::from_str(&head.authority).ok())
+            .flatten();
+        lease.begin(Outgoing {
+            method: &head.method,
+            scheme: head.scheme,
+            authority: if rewritten { &host.hostname } else { &head.authority },
+            path: &head.path,
+            headers: &head.headers,
+            extra: original.map(|original| (ORIGINAL_HOST, original)),
+            body: self.upload.body(),
+        })
     }
 }
 
 /// An authority's host as a certificate names it: without port and without brackets.
 pub(super) fn server_name(authority: &str) -> &str {
     without_port(authority).trim_matches(['[', ']'])
-}
-
-/// Method, target and version of a request, by protocol; `None` when the head does not make a valid one.
-pub(super) fn fill(
-    request: &mut Request<Body>,
-    head: &RequestHead,
-    authority: &str,
-    http2: bool,
-) -> Option<()> {
-    *request.method_mut() = head.method.clone();
-    let mut uri = http::uri::Parts::default();
-    let connect = head.method == Method::CONNECT;
-    if http2 || connect {
-        uri.authority =
-            Some(Authority::from_maybe_shared(Bytes::copy_from_slice(authority.as_bytes())).ok()?);
-    }
-    if !connect {
-        let path = if head.path.is_empty() { "/" } else { &head.path };
-        uri.path_and_query =
-            Some(PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes())).ok()?);
-    }
-    if http2 && !connect {
-        uri.scheme = Some(if head.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
-    }
-    *request.uri_mut() = Uri::from_parts(uri).ok()?;
-    if http2 {
-        *request.version_mut() = Version::HTTP_2;
-        request.headers_mut().remove(CONNECTION);
-        request.headers_mut().remove(UPGRADE);
-    } else {
-        *request.version_mut() = Version::HTTP_11;
-        request.headers_mut().insert(HOST, HeaderValue::from_str(authority).ok()?);
-        let body = request.body();
-        let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
-        if unknown && !connect && !request.headers().contains_key(CONTENT_LENGTH) {
-            // Of itself the codec lets no GET have a body whose length it does not know.
-            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-    }
-    Some(())
 }

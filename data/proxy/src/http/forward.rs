@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::admit::hop_by_hop;
@@ -191,14 +190,14 @@ impl Exchange {
                     max_end: limits.max_end,
                     gauge,
                 };
-                (response.map(Body::Incoming), Some(tail))
+                (response, Some(tail))
             }
         };
         self.finish_headers(route, chosen, &mut response.0);
         Ok(response)
     }
 
-    fn note_response(&self, response: &Response<Incoming>, cluster: &Cluster, host: &Host) {
+    fn note_response(&self, response: &Response<Body>, cluster: &Cluster, host: &Host) {
         let mut state = self.record.state.borrow_mut();
         let now = Instant::now();
         state.info.timings.upstream_response_start = Some(now);

@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http_body_util::BodyExt;
 
-use super::attempt::{fill, server_name};
+use super::attempt::server_name;
 use super::exchange::Exchange;
 use crate::base::body::Body;
 use crate::base::head::RequestHead;
+use crate::base::outgoing::Outgoing;
 use crate::route::action::{Forward, Mirror};
 use crate::tls::client::TlsOverrides;
 use crate::upstream::Cluster;
@@ -69,11 +69,11 @@ async fn copy(
     let tls = TlsOverrides { alpn: None, sni, must_match: cluster.http.auto_san_validation };
     let pool = pools.get(&cluster, &host, wire, &Overrides { tls, source: None });
     let mut lease = pool.acquire(false).await.ok()?;
-    let mut request = Request::new(body);
-    *request.headers_mut() = head.headers.clone();
-    fill(&mut request, &head, &authority, lease.is_http2())?;
+    let RequestHead { method, scheme, path, headers, .. } = &head;
+    let request = Outgoing { method, scheme, path, headers, authority: &authority, extra: None, body };
+    lease.begin(request)?;
     cluster.stats.upstream_rq_total().inc();
-    let mut response = lease.send(request).await.ok()?;
+    let mut response = lease.answer().await.ok()?;
     while let Some(frame) = response.body_mut().frame().await {
         frame.ok()?;
     }

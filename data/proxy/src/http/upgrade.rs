@@ -127,12 +127,11 @@ impl Wanted {
     /// Joins the two raw connections until one of them or the drain time ends, and makes the client's response.
     pub(super) fn join(
         self,
-        mut response: Response<Incoming>,
+        response: Response<Body>,
         lease: Lease,
         tunnel: Tunnel,
         keep: impl Sized + 'static,
     ) -> Response<Body> {
-        let upstream = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
         if self.over_http2 {
             parts.status = StatusCode::OK;
@@ -148,8 +147,9 @@ impl Wanted {
         stats.downstream_cx_upgrades_total().inc();
         stats.downstream_cx_upgrades_active().inc();
         tokio::task::spawn_local(async move {
-            if let (Ok(downstream), Ok(upstream)) = (self.on_upgrade.await, upstream.await) {
-                let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
+            let (upstream, present) = lease.into_raw().unzip();
+            if let (Ok(downstream), Some(mut upstream)) = (self.on_upgrade.await, upstream) {
+                let mut downstream = TokioIo::new(downstream);
                 let progress = Progress::default();
                 tokio::select! {
                     _ = both(&mut downstream, &mut upstream, &progress) => {}
@@ -168,7 +168,7 @@ impl Wanted {
             }
             stats.downstream_cx_upgrades_active().dec();
             record.close();
-            drop((lease, keep, active, open));
+            drop((present, keep, active, open));
         });
         Response::from_parts(parts, Body::Empty)
     }

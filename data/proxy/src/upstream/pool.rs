@@ -196,7 +196,7 @@ impl HostPool {
             Wire::Http2 => true,
             Wire::Auto => connected.info.tls.as_ref().and_then(|tls| tls.alpn.as_deref()) == Some("h2"),
         };
-        if http2 { self.start_http2(connected).await } else { self.start_http1(connected).await }
+        if http2 { self.start_http2(connected).await } else { Ok(self.start_http1(connected)) }
     }
 
     /// Drops what is too old; false when the pool itself can go.

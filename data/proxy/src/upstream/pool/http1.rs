@@ -1,28 +1,50 @@
 //! HTTP/1.1 connections: one request at a time, kept while idle.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::HostPool;
-use super::lease::{Lease, Sender};
-use crate::base::body::Body;
-use crate::upstream::connect::{ConnInfo, ConnectError, Connected};
-
-/// hyper's own limit of headers, as Envoy's.
-const USUAL_HEADERS: usize = 100;
-/// Largest response head accepted, in bytes.
-const LARGEST_HEAD: usize = 64 << 10;
+use super::lease::Lease;
+use crate::base::outgoing::Outgoing;
+use crate::http1::Connection;
+use crate::net::stream::Rewound;
+use crate::tls::maybe::Upstream;
+use crate::upstream::connect::{ConnGuard, ConnInfo, Connected};
 
 /// A HTTP/1.1 connection with its history.
 pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Body>,
+    pub(super) connection: Rc<Connection>,
     pub(super) info: Arc<ConnInfo>,
-    pub(super) born: Instant,
-    pub(super) requests: u32,
+    born: Instant,
+    requests: u32,
+    presence: Presence,
+}
+
+/// Counts a connection until dropped.
+pub struct Presence {
+    _guard: ConnGuard,
+    pool: Weak<HostPool>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.closed();
+        }
+    }
+}
+
+impl Http1 {
+    pub(super) fn begin(&mut self, request: Outgoing<'_>) -> Option<()> {
+        self.requests = self.requests.saturating_add(1);
+        self.connection.begin(request)
+    }
+
+    pub(super) fn into_raw(self) -> Option<(Rewound<Upstream>, Presence)> {
+        Some((self.connection.into_raw()?, self.presence))
+    }
 }
 
 /// One that waits for its next request.
@@ -36,52 +58,32 @@ impl HostPool {
     pub(super) fn ready_http1(self: &Rc<Self>) -> Option<Lease> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            if !idle.conn.sender.is_closed() && idle.conn.sender.is_ready() {
-                return Some(Lease::new(self, Sender::Http1(idle.conn), true));
+            if idle.conn.connection.is_open() {
+                return Some(Lease::http1(self, idle.conn, true));
             }
         }
     }
 
-    pub(super) async fn start_http1(self: &Rc<Self>, connected: Connected) -> Result<Lease, ConnectError> {
+    pub(super) fn start_http1(self: &Rc<Self>, connected: Connected) -> Lease {
         let Connected { io, info, guard } = connected;
-        let mut builder = http1::Builder::new();
-        builder.max_header_size(LARGEST_HEAD);
-        // hyper has room for as many on its stack, and clears a table for each response when told any number.
-        if self.cluster.http.max_headers != USUAL_HEADERS {
-            builder.max_headers(self.cluster.http.max_headers);
-        }
-        let handshake = builder.handshake(TokioIo::new(io)).await;
-        let (sender, connection) = handshake.map_err(|error| ConnectError::Failed(error.to_string()))?;
         self.cluster.stats.upstream_cx_http1_total().inc();
         self.opened();
-        let pool = Rc::downgrade(self);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::trace!(%error, "upstream connection ended");
-            }
-            drop(guard);
-            if let Some(pool) = pool.upgrade() {
-                pool.closed();
-            }
-        });
-        let conn = Http1 { sender, info, born: Instant::now(), requests: 0 };
-        Ok(Lease::new(self, Sender::Http1(conn), false))
+        let conn = Http1 {
+            connection: Connection::new(io, self.cluster.http.max_headers),
+            info,
+            born: Instant::now(),
+            requests: 0,
+            presence: Presence { _guard: guard, pool: Rc::downgrade(self) },
+        };
+        Lease::http1(self, conn, false)
     }
 
-    /// Takes a connection back once it can take the next request; a spent or broken one is dropped.
-    pub(super) fn give_back(self: &Rc<Self>, mut conn: Http1) {
-        if conn.sender.is_closed() || self.is_spent(&conn) {
-            return;
+    /// Takes a connection back if it can take another request; a spent or broken one is dropped.
+    pub(super) fn give_back(self: &Rc<Self>, conn: Http1) {
+        if !conn.connection.is_reusable() || self.is_spent(&conn) {
+            return conn.connection.close();
         }
-        if conn.sender.is_ready() {
-            return self.keep(conn);
-        }
-        let pool = self.clone();
-        tokio::task::spawn_local(async move {
-            if conn.sender.ready().await.is_ok() {
-                pool.keep(conn);
-            }
-        });
+        self.keep(conn);
     }
 
     fn keep(&self, conn: Http1) {
@@ -109,7 +111,11 @@ impl HostPool {
             if late {
                 self.cluster.stats.upstream_cx_idle_timeout().inc();
             }
-            !late && !retired && !idle.conn.sender.is_closed()
+            let stays = !late && !retired && idle.conn.connection.is_open();
+            if !stays {
+                idle.conn.connection.close();
+            }
+            stays
         });
     }
 }

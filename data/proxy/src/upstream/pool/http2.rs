@@ -1,46 +1,59 @@
 //! HTTP/2 connections: many requests at a time.
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::client::SendRequest;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::HostPool;
-use super::lease::{Lease, Sender};
-use crate::base::body::Body;
-use crate::base::executor::LocalExec;
+use super::lease::Lease;
+use crate::http2::{KeepAlive, open};
 use crate::net::gather::Gather;
 use crate::upstream::connect::{ConnInfo, ConnectError, Connected};
 
-/// Largest list of response headers accepted, in bytes, as HTTP/2 counts them.
-const LARGEST_HEAD: u32 = 64 << 10;
-
 /// A HTTP/2 connection with what is open on it.
 pub(super) struct Multiplexed {
-    pub(super) sender: http2::SendRequest<Body>,
+    sender: RefCell<SendRequest<Bytes>>,
     pub(super) info: Arc<ConnInfo>,
     active: Cell<u32>,
     requests: Cell<u32>,
-    limit: Rc<Cell<usize>>,
     born: Instant,
     idle_since: Cell<Instant>,
+    /// Tells, by being dropped after `sender`, that no more requests will come.
+    _used: oneshot::Sender<()>,
+}
+
+impl Multiplexed {
+    /// What opens a stream.
+    pub(super) fn sender(&self) -> SendRequest<Bytes> {
+        self.sender.borrow().clone()
+    }
+
+    /// Whether no stream can be opened any more: the connection has ended, or the peer has said that it will.
+    fn is_closed(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
+    }
+
+    fn has_room(&self, most: u32) -> bool {
+        let limit = self.sender.borrow().current_max_send_streams().min(most as usize);
+        (self.active.get() as usize) < limit
+    }
 }
 
 impl HostPool {
     /// A connection with room for another stream.
     pub(super) fn ready_http2(self: &Rc<Self>) -> Option<Lease> {
         let mut connections = self.multiplexed.borrow_mut();
-        connections.retain(|conn| !conn.sender.is_closed() && !self.is_used_up(conn));
-        let conn = connections.iter().find(|conn| {
-            let limit = conn.limit.get().min(self.cluster.http.max_concurrent_streams as usize);
-            (conn.active.get() as usize) < limit
-        })?;
-        Some(Lease::new(self, Sender::Http2(Stream::begin(self, conn)), true))
+        connections.retain(|conn| !conn.is_closed() && !self.is_used_up(conn));
+        let most = self.cluster.http.max_concurrent_streams;
+        let conn = connections.iter().find(|conn| conn.has_room(most))?;
+        Some(Lease::http2(self, Stream::begin(self, conn), true))
     }
 
     fn is_used_up(&self, conn: &Multiplexed) -> bool {
@@ -52,32 +65,15 @@ impl HostPool {
     pub(super) async fn start_http2(self: &Rc<Self>, connected: Connected) -> Result<Lease, ConnectError> {
         let Connected { io, info, guard } = connected;
         let options = &self.cluster.http;
-        let mut builder = http2::Builder::new(LocalExec);
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(options.windows.0)
-            .initial_connection_window_size(options.windows.1)
-            .max_header_list_size(LARGEST_HEAD);
-        if let Some((interval, timeout)) = options.keepalive {
-            builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
-        }
-        let handshake = builder.handshake(TokioIo::new(Gather::new(io))).await;
-        let (sender, connection) = handshake.map_err(|error| ConnectError::Failed(error.to_string()))?;
+        let keep_alive = options.keepalive.map(|(interval, timeout)| KeepAlive { interval, timeout });
+        let opened = open(Gather::new(io), options.windows, keep_alive).await;
+        let (sender, driver) = opened.map_err(|error| ConnectError::Failed(error.to_string()))?;
         self.cluster.stats.upstream_cx_http2_total().inc();
         self.opened();
-        let limit = Rc::new(Cell::new(connection.current_max_send_streams().max(1)));
+        let (used, unused) = oneshot::channel();
         let pool = Rc::downgrade(self);
-        let seen = limit.clone();
         tokio::task::spawn_local(async move {
-            let mut connection = pin!(connection);
-            let outcome = poll_fn(|cx| {
-                let polled = connection.as_mut().poll(cx);
-                if polled.is_pending() {
-                    seen.set(connection.current_max_send_streams());
-                }
-                polled
-            })
-            .await;
+            let outcome = driver.run(unused).await;
             tracing::trace!(?outcome, "upstream connection ended");
             drop(guard);
             if let Some(pool) = pool.upgrade() {
@@ -86,19 +82,19 @@ impl HostPool {
         });
         let now = Instant::now();
         let conn = Rc::new(Multiplexed {
-            sender,
+            sender: RefCell::new(sender),
             info,
             active: Cell::new(0),
             requests: Cell::new(0),
-            limit,
             born: now,
             idle_since: Cell::new(now),
+            _used: used,
         });
         self.multiplexed.borrow_mut().push(conn.clone());
         let stream = Stream::begin(self, &conn);
         // There is room for more than this one.
         self.wake_all(&Ok(()));
-        Ok(Lease::new(self, Sender::Http2(stream), false))
+        Ok(Lease::http2(self, stream, false))
     }
 
     pub(super) fn sweep_http2(&self, now: Instant, retired: bool) {
@@ -106,7 +102,7 @@ impl HostPool {
         self.multiplexed.borrow_mut().retain(|conn| {
             let idle = conn.active.get() == 0;
             let late = idle && timeout.is_some_and(|t| now.duration_since(conn.idle_since.get()) >= t);
-            let over = conn.sender.is_closed() || late || (retired && idle);
+            let over = conn.is_closed() || late || (retired && idle);
             !over
         });
     }
