@@ -55,7 +55,7 @@ pub async fn answer(mut sender: SendRequest<Bytes>, request: Request<Body>) -> R
     .await?;
     // The response may be slow to go on, or its reader: the request must not wait for that.
     let uploader = upload.map(Uploader::spawn);
-    Ok(response.map(|stream| Body::Http2(Download::new(stream, uploader))))
+    Ok(response.map(|stream| Body::wrap(Download::new(stream, uploader))))
 }
 
 #[cfg(test)]

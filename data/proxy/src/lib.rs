@@ -1,7 +1,7 @@
 //! The engine: an Envoy bootstrap and xDS in, traffic out.
 //!
 //! Modules, each using only those before it:
-//! `base → net → matcher → tls → upstream → telemetry → route → failure → filters → http → tcp → listener → feed → admin → engine`.
+//! `base → net → matcher → tls → http1, http2 → upstream → telemetry → route → failure → filters → http → tcp → listener → feed → admin → engine`.
 //! The leaves of [`telemetry`] (`stats`: names and numbers, `info`: records, `istio::peer`) know nothing above `base`, so every
 //! floor may count and fill with them.
 //!

@@ -108,7 +108,7 @@ impl Connection {
         if unsent {
             self.send_the_rest();
         }
-        Ok(head.map(|()| body.unwrap_or_else(|| Body::Http1(Download::new(self)))))
+        Ok(head.map(|()| body.unwrap_or_else(|| Body::wrap(Download::new(self)))))
     }
 
     /// The response may be slow to go on, or its reader: the request must not wait for that.
