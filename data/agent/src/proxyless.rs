@@ -54,6 +54,8 @@ pub fn grpc_bootstrap(settings: &Settings) -> io::Result<Value> {
         "node": {
             "id": settings.node.to_string(),
             "cluster": settings.service_cluster,
+            // The control plane knows it from the pod; gRPC for JavaScript reads no bootstrap without it.
+            "locality": {},
             "metadata": settings.metadata,
         },
         "certificate_providers": {"default": {"plugin_name": "file_watcher", "config": {
@@ -199,6 +201,7 @@ mod tests {
         assert_eq!(bootstrap["xds_servers"][0]["server_uri"], "127.0.0.1:15010");
         assert_eq!(bootstrap["node"]["id"], settings.node.to_string());
         assert_eq!(bootstrap["node"]["metadata"]["GENERATOR"], "grpc");
+        assert!(bootstrap["node"]["locality"].is_object());
         let files = &bootstrap["certificate_providers"]["default"]["config"];
         assert_eq!(files["certificate_file"], "/certs/cert-chain.pem");
     }

@@ -77,6 +77,7 @@ fn bootstrap_for(mesh: &Mesh, name: &str, files: &Path) -> Value {
         }],
         "node": {
             "id": format!("sidecar~10.244.9.9~{name}.default~default.svc.cluster.local"),
+            "locality": {},
             "metadata": {
                 "GENERATOR": "grpc",
                 "NAMESPACE": "default",
