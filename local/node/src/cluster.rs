@@ -26,7 +26,7 @@ use crate::images::Images;
 use crate::launch;
 use crate::net::{DNS_IP, Ipam, pod_cidr};
 use crate::pod::live::Node;
-use crate::pod::manager;
+use crate::pod::roster;
 use crate::pod::streams::Streams;
 use crate::proxy::host::{Forward, HostForwards};
 use crate::proxy::{egress, nft, program, run as proxy_run, table::Table};
@@ -83,7 +83,7 @@ impl Cluster {
         let outputs = proxy_run::Outputs { zone, serving };
         let host_forwards = HostForwards::new(host, client.clone(), report);
         tasks.push(tokio::spawn(proxy_run::run(services, slices, outputs, host_forwards)));
-        tasks.push(tokio::spawn(manager::run(node.clone(), controllers::node::labels(NODE_NAME))));
+        tasks.push(tokio::spawn(roster::run(node.clone(), controllers::node::labels(NODE_NAME))));
         tasks.extend(controllers::start(&client, NODE_NAME, node.volume_dir.clone()));
         Ok(Self { node, forwards, tasks })
     }

@@ -29,7 +29,7 @@ pub async fn run(node: Arc<Node>, labels: Labels) {
     let scheduler = Recorder::new(node.client.clone(), "default-scheduler", &node.name);
     let kubelet = Recorder::new(node.client.clone(), "kubelet", &node.name);
     let (again, mut due) = mpsc::unbounded_channel();
-    let mut manager = Manager {
+    let mut roster = Roster {
         node,
         labels,
         taints: Vec::new(),
@@ -40,32 +40,32 @@ pub async fn run(node: Arc<Node>, labels: Labels) {
         waiting: HashMap::new(),
         again,
     };
-    let (mut claims, mut volumes) = (manager.node.claims.changes(), manager.node.volumes.changes());
-    let client = &manager.node.client;
+    let (mut claims, mut volumes) = (roster.node.claims.changes(), roster.node.volumes.changes());
+    let client = &roster.node.client;
     let config = watcher::Config::default();
-    let own = config.clone().fields(&format!("metadata.name={}", manager.node.name));
+    let own = config.clone().fields(&format!("metadata.name={}", roster.node.name));
     let mut nodes = watcher(Api::<NodeObject>::all(client.clone()), own).default_backoff().boxed();
     let mut pods = watcher(Api::<Pod>::all(client.clone()), config).default_backoff().boxed();
     loop {
         tokio::select! {
             Some(event) = pods.next() => match event {
-                Ok(event) => manager.event(event),
+                Ok(event) => roster.event(event),
                 Err(error) => tracing::debug!(%error, "the watch of pods was interrupted"),
             },
             Some(event) = nodes.next() => match event {
-                Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => manager.node_changed(&node),
+                Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => roster.node_changed(&node),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "the watch of the node was interrupted"),
             },
-            Some(uid) = due.recv() => manager.look_again(&uid),
-            Ok(()) = claims.changed() => manager.look_at_all(),
-            Ok(()) = volumes.changed() => manager.look_at_all(),
+            Some(uid) = due.recv() => roster.look_again(&uid),
+            Ok(()) = claims.changed() => roster.look_at_all(),
+            Ok(()) = volumes.changed() => roster.look_at_all(),
             else => return,
         }
     }
 }
 
-struct Manager {
+struct Roster {
     node: Arc<Node>,
     labels: Labels,
     taints: Vec<Taint>,
@@ -92,7 +92,7 @@ const CLAIMS: Duration = Duration::from_secs(1);
 /// When a binding that has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-impl Manager {
+impl Roster {
     fn event(&mut self, event: watcher::Event<Pod>) {
         match event {
             watcher::Event::Init => self.listed.clear(),
