@@ -1,5 +1,6 @@
 //! The local cluster: what `up` starts, where it keeps its things, and how the other verbs find it.
 
+pub mod api;
 pub mod daemon;
 pub mod data_plane;
 pub mod demo;

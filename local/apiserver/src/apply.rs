@@ -4,6 +4,7 @@
 //! what the manager had applied before and no longer does, and refuses to change what others own unless forced.
 
 mod conflict;
+mod identity;
 mod managed;
 mod merge;
 mod path;
@@ -47,6 +48,7 @@ pub fn config(call: &Call, body: &Bytes) -> Result<Value> {
 /// Merges a configuration into an object; returns the new object and its managed fields.
 pub fn apply(call: &Call, old: Option<&Value>, config: &Value) -> Result<(Value, Value)> {
     let resource = &call.resource;
+    identity::check(resource, config)?;
     let empty = json!({});
     let live = old.unwrap_or(&empty);
     let mut managed = Managed::read(live);

@@ -134,6 +134,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "Conflict", message).with(json!({ "causes": causes }))
     }
 
+    /// 500, as Kubernetes has it: a configuration that cannot be merged, since its list items cannot be told apart.
+    pub fn untyped(named: &str, cause: &str) -> Self {
+        let text = format!("failed to create typed patch object ({named}): {cause}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", text)
+    }
+
     /// 410: the resource version or continue token is too old.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)

@@ -12,6 +12,7 @@ pub mod crd;
 pub mod defaults;
 pub mod error;
 pub mod kubelet;
+pub mod kubernetes;
 pub mod object;
 pub mod openapi;
 pub mod patch;

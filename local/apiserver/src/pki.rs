@@ -8,7 +8,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -90,22 +90,49 @@ impl Pki {
 
     /// TLS for the server: client certificates of our CA are verified but not demanded.
     pub fn server_config(&self, leaf: &Leaf) -> Result<Arc<rustls::ServerConfig>> {
+        let mut config = self.verifying(leaf, ClientCertVerifierBuilder::allow_unauthenticated)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// TLS for a kubelet: who shows no client certificate of our CA is refused.
+    pub fn kubelet_config(&self, leaf: &Leaf) -> Result<Arc<rustls::ServerConfig>> {
+        Ok(Arc::new(self.verifying(leaf, std::convert::identity)?))
+    }
+
+    fn verifying(
+        &self,
+        leaf: &Leaf,
+        demand: fn(ClientCertVerifierBuilder) -> ClientCertVerifierBuilder,
+    ) -> Result<rustls::ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.ca_der.clone())?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()?;
+        let roots = Arc::new(self.roots()?);
+        let verifier =
+            demand(WebPkiClientVerifier::builder_with_provider(roots, provider.clone())).build()?;
         let key = KeyPair::from_pem(&leaf.key_pem)?.serialize_der();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        Ok(rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
             .with_single_cert(
                 vec![one_certificate(&leaf.cert_pem)?],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key)),
-            )?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            )?)
+    }
+
+    /// TLS for a client without a certificate that trusts our CA.
+    pub fn client_config(&self) -> Result<Arc<rustls::ClientConfig>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.roots()?)
+            .with_no_client_auth();
         Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<rustls::RootCertStore> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.ca_der.clone())?;
+        Ok(roots)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The server: what it is made of, how it is opened, and how it is reached.
 
-mod kubeconfig;
+pub(crate) mod kubeconfig;
 mod listen;
 mod local;
 mod options;
 
+pub(crate) use listen::serving_names;
 pub use local::LocalService;
 pub use options::Options;
 

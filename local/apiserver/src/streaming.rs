@@ -4,6 +4,7 @@
 //! packets, so that what is done with the streams is written once.
 
 mod exec;
+pub mod kubelet;
 mod logs;
 mod portforward;
 pub mod spdy;
@@ -29,10 +30,14 @@ pub async fn handle(call: Call, parts: Parts, _body: Body) -> Result<Response<Bo
     let stored = call.core.store.get("/pods", &call.key()).ok_or_else(|| call.not_found())?;
     let target = Target::of(&call, &stored.value)?;
     match (sub.as_str(), call.verb) {
-        ("log", "get") => logs::handle(&call, &target, &stored.value).await,
+        ("log", "get") => logs::handle(&target, &call.query, container(&call, &stored.value)?).await,
         ("log", _) => Err(ApiError::method_not_allowed()),
-        ("portforward", "get" | "create") => portforward::handle(&call, target, parts).await,
-        (_, "get" | "create") => exec::handle(&call, &target, &stored.value, parts).await,
+        ("portforward", "get" | "create") => portforward::handle(target, &call.query, parts).await,
+        (_, "get" | "create") => {
+            let container = container(&call, &stored.value)?;
+            let options = exec::options(&call.query, exec::CLIENTS, container, sub == "attach")?;
+            exec::handle(&target, options, parts).await
+        }
         _ => Err(ApiError::method_not_allowed()),
     }
 }

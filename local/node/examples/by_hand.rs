@@ -75,12 +75,12 @@ async fn serve(data_dir: &Path, launched: launch::Daemon) -> anyhow::Result<()> 
     launched.reporter.report(Report::Progress("API server up".into()));
     let cluster = Cluster::start(ClusterOptions {
         client,
-        apiserver: Arc::new(apiserver.clone()),
         images: Arc::new(HostPrograms),
         host: launched.host,
         data_dir: data_dir.to_path_buf(),
     })
     .await?;
+    apiserver.set_kubelet(cluster.kubelet());
     launched.reporter.report(Report::Ready(serde_json::json!({"server": url})));
     let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     end.recv().await;

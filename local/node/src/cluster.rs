@@ -11,7 +11,7 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
-use meltemi_apiserver::ApiServer;
+use meltemi_apiserver::kubelet::Kubelet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,10 +37,8 @@ pub const NODE_NAME: &str = "meltemi";
 
 /// What a cluster is made of.
 pub struct ClusterOptions {
-    /// A client of the API server, as cluster administrator (in process).
+    /// A client of the API server, as cluster administrator.
     pub client: Client,
-    /// The API server, which is given the kubelet's side of logs, exec, attach and port-forward.
-    pub apiserver: Arc<ApiServer>,
     /// What image names mean.
     pub images: Arc<dyn Images>,
     /// Sockets in the host's network.
@@ -59,7 +57,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it. When it returns, rules, names and controllers are in place and pods are being started.
     pub async fn start(options: ClusterOptions) -> anyhow::Result<Self> {
-        let ClusterOptions { client, apiserver, images, host, data_dir } = options;
+        let ClusterOptions { client, images, host, data_dir } = options;
         nft::apply(&program::render(&Table::default())).await.context("the service proxy cannot work")?;
         controllers::node::register(&client, NODE_NAME).await.context("the node could not be registered")?;
         controllers::storage::register(&client).await.context("the storage class could not be made")?;
@@ -69,7 +67,6 @@ impl Cluster {
         let services = Cache::<Service>::start(client.clone());
         let slices = Cache::<EndpointSlice>::start(client.clone());
         let node = node(&client, images, data_dir, services.clone(), served)?;
-        apiserver.set_kubelet(Arc::new(Streams::new(node.clone())));
         let mut tasks = Vec::new();
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let dns = Server::new(zones, Upstream::new(host.clone(), &resolv_conf));
@@ -86,6 +83,11 @@ impl Cluster {
         tasks.push(tokio::spawn(roster::run(node.clone(), controllers::node::labels(NODE_NAME))));
         tasks.extend(controllers::start(&client, NODE_NAME, node.volume_dir.clone()));
         Ok(Self { node, forwards, tasks })
+    }
+
+    /// The node's side of logs, exec, attach and port-forward, for the API server.
+    pub fn kubelet(&self) -> Arc<dyn Kubelet> {
+        Arc::new(Streams::new(self.node.clone()))
     }
 
     /// The services that can be reached from the host, now.

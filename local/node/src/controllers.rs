@@ -1,8 +1,8 @@
 //! The controllers: what turns a Deployment into pods, and a Service into endpoints.
 //!
 //! Each is a `reconcile` of one object, driven by watches on the kind and on what it owns; the choices are pure functions
-//! beside it. Lists are asked of the API server each time rather than taken from a cache: it is in the same process,
-//! and an answer that is never stale needs no book-keeping of what is under way.
+//! beside it. Lists are asked of the API server each time rather than taken from a cache: an answer
+//! that is never stale needs no book-keeping of what is under way, and the server is near.
 
 mod cron_job;
 mod daemon_set;
@@ -11,10 +11,12 @@ mod endpoints;
 mod events;
 mod job;
 pub mod node;
+pub(crate) mod ownership;
 mod replica_set;
 mod revisions;
 mod rollout;
 mod stateful_set;
+mod status;
 pub mod storage;
 pub(crate) mod workload;
 

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser;
 use kube::Client;
-use meltemi_apiserver::{ApiServer, Options};
 use meltemi_node::cluster::{Cluster, ClusterOptions};
 use meltemi_node::host_ports::HostPorts;
 use meltemi_node::launch::{self, Daemon, Report, Reporter};
-use meltemi_node::net;
 use meltemi_process::{logging, shutdown};
 use tokio::sync::mpsc;
 
+use super::api::Api;
 use super::place::Place;
 use super::summary::Summary;
 use super::{demo, images};
@@ -25,8 +24,6 @@ use crate::verbs::install::operator::{Operator, Request};
 use crate::verbs::install::run::{self as installation, Step};
 use crate::verbs::up;
 
-/// The API server's port on the address of the `kubernetes` service, which the node holds itself.
-const SERVICE_PORT: u16 = 443;
 /// The ingress gateway's port for plain HTTP: by name in the demo profile, else by number.
 const HTTP_PORTS: [&str; 2] = ["http", "80"];
 /// How long containers may take to end when the cluster stops.
@@ -82,16 +79,16 @@ async fn serve(daemon: Daemon, args: up::Args, place: Place) -> anyhow::Result<(
     let say = daemon.reporter.clone();
     let (server, address) = api_server(&daemon, &args, &place).await?;
     say.report(Report::Progress(format!("✔ API server at {address}")));
-    let client = Client::new(server.local_service(), "default");
+    let client = server.client().await?;
     let images = Arc::new(images::BuiltIn::new(&args.images, args.proxies()?)?);
     let cluster = Cluster::start(ClusterOptions {
         client: client.clone(),
-        apiserver: Arc::new(server.clone()),
         images,
         host: daemon.host.clone(),
         data_dir: place.root().to_owned(),
     })
     .await?;
+    server.set_kubelet(cluster.kubelet()).await?;
     say.report(Report::Progress("✔ Node ready".into()));
     let mut summary = Summary { kubeconfig: place.kubeconfig(), server: address, ..Summary::default() };
     let installed = async {
@@ -117,26 +114,17 @@ async fn serve(daemon: Daemon, args: up::Args, place: Place) -> anyhow::Result<(
 }
 
 /// Opens the API server, for the host on 127.0.0.1 and for pods at the `kubernetes` service.
-async fn api_server(daemon: &Daemon, args: &up::Args, place: &Place) -> anyhow::Result<(ApiServer, String)> {
+async fn api_server(daemon: &Daemon, args: &up::Args, place: &Place) -> anyhow::Result<(Api, String)> {
     let listener = daemon
         .host
         .listen(args.api_port)
         .await
         .with_context(|| format!("no port for the API server (--api-port {})", args.api_port))?;
     let address = format!("https://{}", listener.local_addr()?);
-    let mut options = Options::new(place.root().join("apiserver"));
-    options.advertise = Some((net::API_IP.into(), SERVICE_PORT));
-    let server = ApiServer::open(options).await?;
-    let within =
-        std::net::TcpListener::bind((net::API_IP, SERVICE_PORT)).context("the cluster's API port")?;
-    for listener in [listener.into_std()?, within] {
-        let server = server.clone();
-        tokio::spawn(async move {
-            if let Err(error) = server.serve(listener).await {
-                tracing::error!("the API server's listener ended: {error:#}");
-            }
-        });
-    }
+    let server = match &args.kubernetes {
+        None => Api::own(place.root(), listener).await?,
+        Some(built) => Api::kubernetes(built, place.root(), listener).await?,
+    };
     write_private(place.kubeconfig(), &server.kubeconfig(&address)?)?;
     Ok((server, address))
 }

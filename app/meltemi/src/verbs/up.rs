@@ -42,6 +42,9 @@ pub struct Args {
     /// The Envoy to run [default: $MELTEMI_ENVOY, .tools/envoy as `make envoy` brings it, or envoy on the path].
     #[arg(long, value_name = "PATH")]
     pub envoy: Option<PathBuf>,
+    /// Runs Kubernetes' own API server: etcd, kube-apiserver and kube-controller-manager of this directory.
+    #[arg(long, value_name = "DIR")]
+    pub kubernetes: Option<PathBuf>,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Format,
@@ -71,6 +74,9 @@ impl Args {
         if let Some(Demo::Bookinfo) = self.demo {
             args.push("--demo=bookinfo".into());
         }
+        let built =
+            self.kubernetes.iter().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
+        args.extend(built.map(|dir| format!("--kubernetes={}", dir.display())));
         args.extend(proxies.arguments());
         args.extend(self.images.iter().map(|image| format!("--image={image}")));
         args

@@ -11,6 +11,14 @@ use serde_json::Value;
 /// How long a cluster may take to start on a slow, busy machine. Not a budget: budgets are measured in benchmarks.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Where the programs of Kubernetes are, for a comparison: the same tests on its own API server (`make compare`).
+const KUBERNETES: &str = "MELTEMI_KUBERNETES";
+
+/// Whether the clusters have Kubernetes' own API server.
+pub fn is_kubernetes() -> bool {
+    std::env::var_os(KUBERNETES).is_some()
+}
+
 /// A running cluster. Dropping it stops the daemon.
 pub struct Cluster {
     child: Child,
@@ -95,6 +103,9 @@ impl Cluster {
         let data_dir = tempfile::tempdir().expect("a directory");
         let mut command = meltemi();
         command.args(["up", "-o", "json", "--data-dir"]).arg(data_dir.path()).args(args);
+        if let Some(built) = std::env::var_os(KUBERNETES) {
+            command.arg("--kubernetes").arg(built);
+        }
         let mut child = die_with_us(&mut command).stdout(Stdio::piped()).spawn().expect("meltemi up");
         let stdout = child.stdout.take().expect("a pipe");
         let (give, take) = mpsc::channel();

@@ -73,3 +73,28 @@ fn an_item_stays_while_another_owns_something_in_it() {
     prune(&pod, &mut value, &fields(&pod, &before), &Set::new(), &fields(&pod, &owned));
     assert_eq!(value, json!({"spec": {"containers": [{"name": "a", "env": [{"name": "X"}]}]}}));
 }
+
+#[test]
+fn list_items_that_cannot_be_told_apart_are_refused() {
+    let deployment = resource("apps/v1", "Deployment");
+    let of = |containers: Value| {
+        let config = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default"}, "spec": {"template": {"spec": {"containers": containers}}}});
+        super::identity::check(&deployment, &config).map_err(|error| error.message)
+    };
+    let twice = of(json!([{"name": "a", "ports": [
+        {"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}]}]));
+    assert_eq!(
+        twice.unwrap_err(),
+        "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): \
+         .spec.template.spec.containers[name=\"a\"].ports: duplicate entries for key [containerPort=80,protocol=\"TCP\"]"
+    );
+    let nameless = of(json!([{"name": "a"}, {"image": "x"}])).unwrap_err();
+    assert!(
+        nameless.contains(
+            ".containers: element 1: associative list with keys has an element that omits key field \"name\""
+        ),
+        "{nameless}"
+    );
+    assert_eq!(of(json!([{"name": "a"}, {"name": "b"}])), Ok(()));
+}

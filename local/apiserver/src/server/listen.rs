@@ -1,6 +1,6 @@
 //! The TLS listener.
 
-use super::Core;
+use super::{Core, Options};
 use crate::auth::PeerCertificate;
 use anyhow::{Context, Result};
 use axum::body::Body;
@@ -47,7 +47,12 @@ pub async fn serve(core: Arc<Core>, listener: std::net::TcpListener) -> Result<(
 }
 
 fn tls(core: &Core) -> Result<Arc<rustls::ServerConfig>> {
-    let options = &core.options;
+    let (names, ips) = serving_names(&core.options);
+    core.pki.server_config(&core.pki.serving(&names, &ips)?)
+}
+
+/// What clients call an API server: the names and addresses of its certificate.
+pub fn serving_names(options: &Options) -> (Vec<String>, Vec<IpAddr>) {
     let mut names: Vec<String> = [
         "localhost",
         "kubernetes",
@@ -62,7 +67,7 @@ fn tls(core: &Core) -> Result<Arc<rustls::ServerConfig>> {
         vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into(), options.kubernetes_ip().into()];
     ips.extend(options.advertise.iter().map(|(ip, _)| *ip));
     ips.extend(&options.extra_ips);
-    core.pki.server_config(&core.pki.serving(&names, &ips)?)
+    (names, ips)
 }
 
 async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {

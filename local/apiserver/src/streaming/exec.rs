@@ -1,12 +1,10 @@
 //! `pods/exec` and `pods/attach`.
 
 use super::wire::{Input, Output, Packet, pump_in, pump_out};
-use super::{
-    Target, choose, container, is_spdy, is_websocket, spdy, spdy_response, upgrade_required, websocket,
-};
-use crate::api::Call;
+use super::{Target, choose, is_spdy, is_websocket, spdy, spdy_response, upgrade_required, websocket};
 use crate::error::{ApiError, Result};
 use crate::kubelet::{ExecOptions, ExecSession, ExitStatus};
+use crate::request::Query;
 use axum::body::Body;
 use http::Response;
 use http::request::Parts;
@@ -20,15 +18,13 @@ use tokio::sync::{mpsc, watch};
 /// How long a client has to open its streams.
 const SETUP: Duration = Duration::from_secs(30);
 
-/// Runs a command, or attaches to one, and carries its streams.
-pub async fn handle(call: &Call, target: &Target, pod: &Value, mut parts: Parts) -> Result<Response<Body>> {
-    let options = options(call, container(call, pod)?)?;
+/// Runs a command, or attaches to the container's own, and carries its streams.
+pub async fn handle(target: &Target, options: ExecOptions, mut parts: Parts) -> Result<Response<Body>> {
     let (websocket, spdy) = (is_websocket(&parts.headers), is_spdy(&parts.headers));
     let upgrade =
         parts.extensions.remove::<OnUpgrade>().filter(|_| websocket || spdy).ok_or_else(upgrade_required)?;
-    let attach = call.path.subresource == "attach";
     let started = |options: ExecOptions| async move {
-        match attach {
+        match options.command.is_empty() {
             true => target.kubelet.attach(&target.pod, options).await,
             false => target.kubelet.exec(&target.pod, options).await,
         }
@@ -64,20 +60,32 @@ pub async fn handle(call: &Call, target: &Target, pod: &Value, mut parts: Parts)
     Ok(spdy_response(protocol))
 }
 
-fn options(call: &Call, container: String) -> Result<ExecOptions> {
-    let query = &call.query;
+/// The query's parameters for the standard streams.
+pub type StreamNames = [&'static str; 3];
+
+/// As the API server's clients call them (PodExecOptions).
+pub const CLIENTS: StreamNames = ["stdin", "stdout", "stderr"];
+/// As API servers call them when they ask a kubelet.
+pub const KUBELETS: StreamNames = ["input", "output", "error"];
+
+/// What a query asks for; `attach` takes no command.
+///
+/// # Errors
+/// Without any stream, and an `exec` without a command.
+pub fn options(query: &Query, names: StreamNames, container: String, attach: bool) -> Result<ExecOptions> {
+    let [stdin, stdout, stderr] = names;
     let options = ExecOptions {
         container,
-        command: query.all("command").to_vec(),
-        stdin: query.flag("stdin"),
-        stdout: query.flag("stdout"),
-        stderr: query.flag("stderr") && !query.flag("tty"),
+        command: if attach { Vec::new() } else { query.all("command").to_vec() },
+        stdin: query.flag(stdin),
+        stdout: query.flag(stdout),
+        stderr: query.flag(stderr) && !query.flag("tty"),
         tty: query.flag("tty"),
     };
     if !options.stdin && !options.stdout && !options.stderr {
         return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
     }
-    if options.command.is_empty() && call.path.subresource == "exec" {
+    if options.command.is_empty() && !attach {
         return Err(ApiError::bad_request("you must specify at least one command for the container"));
     }
     Ok(options)

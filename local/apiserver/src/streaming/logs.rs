@@ -1,27 +1,26 @@
 //! `pods/log`.
 
-use super::{Target, container};
-use crate::api::Call;
+use super::Target;
 use crate::error::{ApiError, FieldError, Result};
 use crate::kubelet::LogOptions;
+use crate::request::Query;
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Streams a container's log as plain text.
-pub async fn handle(call: &Call, target: &Target, pod: &Value) -> Result<Response<Body>> {
-    let options = options(call, container(call, pod)?)?;
+pub async fn handle(target: &Target, query: &Query, container: String) -> Result<Response<Body>> {
+    let options = options(query, &target.pod.name, container)?;
     let stream = target.kubelet.logs(&target.pod, options).await?;
     let mut response = Response::new(Body::from_stream(stream));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(response)
 }
 
-fn options(call: &Call, container: String) -> Result<LogOptions> {
-    let query = &call.query;
+fn options(query: &Query, pod: &str, container: String) -> Result<LogOptions> {
     let invalid = |field: &str, value: &str, detail: &str| {
         let error = FieldError::invalid(field, &json!(value), detail);
-        ApiError::invalid("PodLogOptions", "", &call.path.name, &[error])
+        ApiError::invalid("PodLogOptions", "", pod, &[error])
     };
     let number = |field: &str| match query.get(field) {
         "" => Ok(None),

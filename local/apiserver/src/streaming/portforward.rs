@@ -2,8 +2,8 @@
 
 use super::wire::{Input, Output, Pipe};
 use super::{Target, choose, is_spdy, is_websocket, spdy, spdy_response, upgrade_required, websocket};
-use crate::api::Call;
 use crate::error::{ApiError, Result};
+use crate::request::Query;
 use axum::body::Body;
 use http::Response;
 use http::request::Parts;
@@ -17,7 +17,7 @@ const MAX_HALF_OPEN: usize = 256;
 const PROTOCOL: &str = "portforward.k8s.io";
 
 /// Forwards connections to ports of a pod.
-pub async fn handle(call: &Call, target: Target, mut parts: Parts) -> Result<Response<Body>> {
+pub async fn handle(target: Target, query: &Query, mut parts: Parts) -> Result<Response<Body>> {
     let headers = parts.headers.clone();
     let (websocket, spdy) = (is_websocket(&headers), is_spdy(&headers));
     let upgrade =
@@ -45,7 +45,8 @@ pub async fn handle(call: &Call, target: Target, mut parts: Parts) -> Result<Res
         });
         return Ok(response);
     }
-    let ports = call.query.all("ports").iter().flat_map(|p| p.split(','));
+    // `ports` is what clients say; of API servers a kubelet hears `port`.
+    let ports = ["ports", "port"].into_iter().flat_map(|name| query.all(name)).flat_map(|p| p.split(','));
     let ports: Vec<u16> = ports
         .map(|p| {
             p.parse()

@@ -8,13 +8,12 @@ use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::{Client, Resource as _, ResourceExt as _};
 use meltemi_apiserver::schedule::Schedule;
-use serde_json::json;
 
-use super::{Context, Fault, workload};
+use super::{Context, Fault, ownership};
 
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// `kubectl create job --from` writes it: such a Job does not count as one of the schedule's.
@@ -108,7 +107,7 @@ pub async fn reconcile(cron: Arc<CronJob>, context: Arc<Context>) -> Result<Acti
 async fn jobs_of(client: &Client, cron: &CronJob) -> Result<Vec<Job>, Fault> {
     let uid = cron.uid().unwrap_or_default();
     let list = jobs(client, cron).list(&ListParams::default()).await?;
-    Ok(list.items.into_iter().filter(|job| workload::is_controlled_by(&job.metadata, &uid)).collect())
+    Ok(list.items.into_iter().filter(|job| ownership::is_controlled_by(&job.metadata, &uid)).collect())
 }
 
 fn jobs(client: &Client, cron: &CronJob) -> Api<Job> {
@@ -145,7 +144,7 @@ async fn start(
             namespace: cron.namespace(),
             labels: template.labels,
             annotations: Some(annotations),
-            owner_references: Some(workload::controlled_by(cron)),
+            owner_references: Some(ownership::controlled_by(cron)),
             ..ObjectMeta::default()
         },
         spec: spec.job_template.spec.clone(),
@@ -208,21 +207,13 @@ async fn report(
     let good = jobs.iter().filter_map(end).filter(|(good, _)| *good).map(|(_, time)| time).max();
     let before = status.last_successful_time.as_ref().map(|time| time.0);
     status.last_successful_time = good.max(before).map(Time);
-    if cron.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let crons: Api<CronJob> = Api::namespaced(client.clone(), &cron.namespace().unwrap_or_default());
-    // A merge patch would leave an old list of active Jobs behind.
-    let patch = json!({"status": {"active": status.active, "lastScheduleTime": status.last_schedule_time,
-        "lastSuccessfulTime": status.last_successful_time}});
-    super::gone_is_fine(
-        crons.patch_status(&cron.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await,
-    )
+    super::status::write(client, cron, cron.status.as_ref(), &status).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(minute * 60).unwrap()

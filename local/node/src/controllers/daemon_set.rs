@@ -5,11 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Pod, Toleration};
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
-use serde_json::json;
 
-use super::{Context, Fault, revisions, workload};
+use super::{Context, Fault, ownership, revisions, workload};
 
 /// Brings one DaemonSet's pod to its template.
 pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Action, Fault> {
@@ -20,7 +18,7 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
     let namespace = set.namespace().unwrap_or_default();
     let hash = workload::template_hash(&spec.template, 0);
     revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
-    let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
+    let pods = ownership::pods_of(client, set.as_ref(), &spec.selector).await?;
     let is_current = |pod: &Pod| pod.labels().get(revisions::HASH) == Some(&hash);
     let (living, ended): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| workload::is_active(pod));
     let on_delete =
@@ -66,10 +64,5 @@ async fn report(context: &Context, set: &DaemonSet, living: &[&Pod], current: us
         observed_generation: set.metadata.generation,
         ..DaemonSetStatus::default()
     };
-    if set.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), &set.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({ "status": status }));
-    super::gone_is_fine(sets.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
+    super::status::write(&context.client, set, set.status.as_ref(), &status).await
 }

@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
 use super::rollout::{Rollout, Set, bounds, next_recreate, next_scales};
-use super::{Context, Fault, workload};
+use super::{Context, Fault, ownership, workload};
 
 mod status;
 
@@ -54,7 +54,7 @@ async fn owned_sets(
 ) -> Result<Vec<ReplicaSet>, Fault> {
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
     let list = sets.list(&ListParams::default().labels(&workload::selector_text(&spec.selector))).await?;
-    workload::claim(&sets, owner, list.items).await
+    ownership::claim(client, owner, &sets, list.items).await
 }
 
 fn hash_of(deployment: &Deployment, spec: &DeploymentSpec) -> String {
@@ -99,7 +99,7 @@ async fn create_set(
             namespace: deployment.namespace(),
             labels,
             annotations: Some(annotations(deployment, old)),
-            owner_references: Some(workload::controlled_by(deployment)),
+            owner_references: Some(ownership::controlled_by(deployment)),
             ..ObjectMeta::default()
         },
         spec: Some(ReplicaSetSpec {
@@ -213,7 +213,7 @@ async fn steps(
     let mut old_pods = 0;
     for set in old {
         let selector = set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default();
-        old_pods += workload::pods_of(client, set, &selector).await?.len();
+        old_pods += ownership::pods_of(client, set, &selector).await?.len();
     }
     Ok(next_recreate(&rollout, old_pods))
 }
@@ -269,12 +269,6 @@ async fn report(
 ) -> Result<Action, Fault> {
     let now = Timestamp::now();
     let status = status(deployment, newest, old, now);
-    if deployment.status.as_ref() != Some(&status) {
-        let deployments: Api<Deployment> =
-            Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
-        let patch = Patch::Merge(json!({ "status": status }));
-        let patched = deployments.patch_status(&deployment.name_any(), &PatchParams::default(), &patch).await;
-        super::gone_is_fine(patched)?;
-    }
+    super::status::write(client, deployment, deployment.status.as_ref(), &status).await?;
     Ok(next_look(deployment, &status, now).map_or_else(Action::await_change, Action::requeue))
 }

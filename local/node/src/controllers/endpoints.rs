@@ -14,7 +14,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
 
-use super::{Context, Fault, workload};
+use super::{Context, Fault, ownership, workload};
 
 const MANAGER: &str = "endpoint-controller";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -115,7 +115,7 @@ fn slice(
             name: Some(format!("{}-{suffix}", service.name_any())),
             namespace: service.namespace(),
             labels: Some(labels),
-            owner_references: Some(workload::controlled_by(service)),
+            owner_references: Some(ownership::controlled_by(service)),
             ..ObjectMeta::default()
         },
         address_type: "IPv4".into(),
@@ -221,7 +221,7 @@ pub fn endpoints(service: &Service, pods: &[Pod]) -> Endpoints {
             name: service.metadata.name.clone(),
             namespace: service.namespace(),
             labels: service.metadata.labels.clone(),
-            owner_references: Some(workload::controlled_by(service)),
+            owner_references: Some(ownership::controlled_by(service)),
             ..ObjectMeta::default()
         },
         subsets: Some(subsets).filter(|subsets| !subsets.is_empty()),

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
+use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
-use serde_json::json;
 
-use super::{Context, Fault, workload};
+use super::{Context, Fault, ownership, workload};
+
+mod verdict;
+use verdict::{Verdict, verdict};
 
 /// How the pods of a Job stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
     }
     let client = &context.client;
     let selector = spec.selector.clone().unwrap_or_default();
-    let pods = workload::pods_of(client, job.as_ref(), &selector).await?;
+    let pods = ownership::pods_of(client, job.as_ref(), &selector).await?;
     let count = count(&pods);
     let suspended = spec.suspend == Some(true);
     let left = time_left(&job, spec, Timestamp::now());
@@ -76,28 +78,19 @@ pub async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, F
         decide(spec.completions, spec.parallelism.unwrap_or(1), spec.backoff_limit.unwrap_or(6), count);
     let step = if left == Some(0) && step != Step::Complete { Step::Expire } else { step };
     let mut failed = None;
-    let condition = match step {
-        Step::Create(_) | Step::Wait if suspended => None,
-        Step::Create(more) => {
+    let verdict = verdict(&job, &step);
+    match step {
+        _ if verdict.as_ref().is_some_and(|verdict| !verdict.complete) => {
+            give_up(client, &job, &pods).await?
+        }
+        Step::Create(more) if !suspended => {
             let name = || format!("{}-{}", job.name_any(), workload::random_suffix());
             let made = (0..more).map(|_| workload::pod_from(job.as_ref(), name(), &spec.template)).collect();
             failed = workload::create(client, job.as_ref(), made).await.err();
-            None
         }
-        Step::Wait => None,
-        Step::Expire => {
-            give_up(client, &job, &pods).await?;
-            Some(("Failed", "DeadlineExceeded", "Job was active longer than specified deadline"))
-        }
-        Step::Complete => {
-            Some(("Complete", "CompletionsReached", "Reached expected number of succeeded pods"))
-        }
-        Step::Fail => {
-            give_up(client, &job, &pods).await?;
-            Some(("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"))
-        }
-    };
-    report(client, &job, &pods, count, condition).await?;
+        _ => {}
+    }
+    report(client, &job, &pods, count, verdict).await?;
     if let Some(failed) = failed {
         return Err(failed);
     }
@@ -163,7 +156,7 @@ async fn report(
     job: &Job,
     pods: &[Pod],
     count: Count,
-    condition: Option<(&str, &str, &str)>,
+    verdict: Option<Verdict>,
 ) -> Result<(), Fault> {
     let before = job.status.clone().unwrap_or_default();
     let now = Some(Time(Timestamp::now()));
@@ -176,32 +169,21 @@ async fn report(
         start_time: before.start_time.clone().or_else(|| now.clone()),
         ..before.clone()
     };
-    if let Some((kind, reason, message)) = condition {
-        status.completion_time = now.clone().filter(|_| kind == "Complete");
-        status.conditions = Some(vec![JobCondition {
-            type_: kind.into(),
-            status: "True".into(),
-            reason: Some(reason.into()),
-            message: Some(message.into()),
-            last_probe_time: now.clone(),
-            last_transition_time: now,
-        }]);
-        let severity = if kind == "Complete" { "Normal" } else { "Warning" };
-        let (reason, text) =
-            if kind == "Complete" { ("Completed", "Job completed") } else { (reason, message) };
-        super::event(client, job, severity, reason, text).await;
+    if let Some(verdict) = verdict {
+        let over = count.active == 0;
+        status.completion_time = now.filter(|_| verdict.complete && over);
+        status.conditions = Some(verdict.conditions(over, before.conditions.unwrap_or_default()));
+        if over {
+            verdict.tell(client, job).await;
+        }
     }
-    if status == before {
-        return Ok(());
-    }
-    let jobs: Api<Job> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({ "status": status }));
-    super::gone_is_fine(jobs.patch_status(&job.name_any(), &PatchParams::default(), &patch).await)
+    super::status::write(client, job, job.status.as_ref(), &status).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn jobs_have_deadlines() {

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
-use serde_json::json;
 
-use super::{Context, Fault, workload};
+use super::{Context, Fault, ownership, workload};
 
 /// What to do about the number of pods.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Ac
     };
     let client = &context.client;
     let namespace = set.namespace().unwrap_or_default();
-    let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
+    let pods = ownership::pods_of(client, set.as_ref(), &spec.selector).await?;
     let mut active: Vec<Pod> = pods.into_iter().filter(workload::is_active).collect();
     let failed = match decide(spec.replicas.unwrap_or(1), active.len()) {
         Step::Keep => None,
@@ -71,12 +69,7 @@ async fn report(client: &Client, set: &ReplicaSet, active: &[Pod]) -> Result<(),
         observed_generation: set.metadata.generation,
         ..ReplicaSetStatus::default()
     };
-    if set.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &set.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({ "status": status }));
-    super::gone_is_fine(sets.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
+    super::status::write(client, set, set.status.as_ref(), &status).await
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{Fault, workload};
+use super::{Fault, ownership};
 
 /// The label of a pod that names the revision it was made from.
 pub const HASH: &str = "controller-revision-hash";
@@ -32,7 +32,7 @@ where
         Api::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
     let uid = owner.uid().unwrap_or_default();
     let mut all = api.list(&ListParams::default()).await?.items;
-    all.retain(|revision| workload::is_controlled_by(&revision.metadata, &uid));
+    all.retain(|revision| ownership::is_controlled_by(&revision.metadata, &uid));
     all.sort_by_key(|revision| revision.revision);
     let name = format!("{}-{hash}", owner.name_any());
     let newest = all.last().map_or(0, |revision| revision.revision);
@@ -96,7 +96,7 @@ where
             namespace: owner.namespace(),
             labels,
             annotations: Some(annotations(owner)),
-            owner_references: Some(workload::controlled_by(owner)),
+            owner_references: Some(ownership::controlled_by(owner)),
             ..ObjectMeta::default()
         },
         data: Some(RawExtension(data(template))),

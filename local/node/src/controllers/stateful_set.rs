@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt as _};
-use serde_json::json;
 
-use super::{Context, Fault, revisions, workload};
+use super::{Context, Fault, ownership, revisions, workload};
 
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
@@ -78,7 +76,7 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
     let namespace = set.namespace().unwrap_or_default();
     let hash = workload::template_hash(&spec.template, 0);
     revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
-    let pods = workload::pods_of(client, set.as_ref(), &spec.selector).await?;
+    let pods = ownership::pods_of(client, set.as_ref(), &spec.selector).await?;
     let held = Held::of(&set, spec, &hash);
     let members: BTreeMap<i32, Member> =
         pods.iter().filter_map(|pod| member(&set, pod, (&hash, &held))).collect();
@@ -200,12 +198,7 @@ async fn report(
         observed_generation: set.metadata.generation,
         ..StatefulSetStatus::default()
     };
-    if set.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &set.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({ "status": status }));
-    super::gone_is_fine(sets.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
+    super::status::write(client, set, set.status.as_ref(), &status).await
 }
 
 #[cfg(test)]

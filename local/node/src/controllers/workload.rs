@@ -1,15 +1,11 @@
 //! What all controllers of pods share: templates and their hashes, ownership, readiness, and names.
 
-use std::fmt::Debug;
-
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::api::{Api, DeleteParams, PostParams};
 use kube::{Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
-use serde_json::json;
 
-use super::Fault;
+use super::{Fault, ownership};
 
 /// The label that tells the pods of one revision of a Deployment from those of another.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -63,61 +59,6 @@ pub fn selector_text(selector: &LabelSelector) -> String {
     parts.join(",")
 }
 
-/// A reference that makes `owner` the controller of what carries it; a deletion in the foreground waits for that.
-pub fn controlled_by<K>(owner: &K) -> Vec<OwnerReference>
-where
-    K: Resource<DynamicType = ()>,
-{
-    let reference = owner.controller_owner_ref(&());
-    reference.map(|owner| OwnerReference { block_owner_deletion: Some(true), ..owner }).into_iter().collect()
-}
-
-/// Whether the object's controller is the one with this uid.
-pub fn is_controlled_by(meta: &ObjectMeta, uid: &str) -> bool {
-    meta.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
-}
-
-/// The pods that `owner` controls, those being deleted included.
-pub async fn pods_of<K: Resource<DynamicType = ()>>(
-    client: &Client,
-    owner: &K,
-    selector: &LabelSelector,
-) -> Result<Vec<Pod>, Fault> {
-    let namespace = owner.meta().namespace.as_deref().unwrap_or("default");
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let list = pods.list(&ListParams::default().labels(&selector_text(selector))).await?;
-    claim(&pods, owner, list.items).await
-}
-
-/// What of the objects that its selector finds `owner` controls. It takes over those that nobody controls, such as what
-/// `kubectl delete --cascade=orphan` left.
-pub async fn claim<K, T>(api: &Api<T>, owner: &K, found: Vec<T>) -> Result<Vec<T>, Fault>
-where
-    K: Resource<DynamicType = ()>,
-    T: Resource + Clone + DeserializeOwned + Debug,
-{
-    let uid = owner.meta().uid.as_deref().unwrap_or_default();
-    let lives = owner.meta().deletion_timestamp.is_none();
-    let mut claimed = Vec::new();
-    for object in found {
-        let meta = object.meta();
-        let is_free =
-            !meta.owner_references.iter().flatten().any(|reference| reference.controller == Some(true));
-        if is_controlled_by(meta, uid) {
-            claimed.push(object);
-        } else if is_free && lives && meta.deletion_timestamp.is_none() {
-            let mut references = meta.owner_references.clone().unwrap_or_default();
-            references.extend(controlled_by(owner));
-            let patch = json!({"metadata": {
-                "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": references,
-            }});
-            let parameters = PatchParams::default();
-            claimed.push(api.patch(&object.name_any(), &parameters, &Patch::Merge(patch)).await?);
-        }
-    }
-    Ok(claimed)
-}
-
 /// A pod from a template, owned by `owner`.
 pub fn pod_from<K>(owner: &K, name: String, template: &PodTemplateSpec) -> Pod
 where
@@ -131,7 +72,7 @@ where
         labels: template_meta.labels,
         annotations: template_meta.annotations,
         finalizers: template_meta.finalizers,
-        owner_references: Some(controlled_by(owner)),
+        owner_references: Some(ownership::controlled_by(owner)),
         ..ObjectMeta::default()
     };
     Pod { metadata, spec: template.spec.clone(), status: None }

@@ -96,13 +96,13 @@ pub(crate) async fn a_cluster_does_what_users_expect(world: World) {
     let client = Client::new(apiserver.local_service(), "default");
     let cluster = Cluster::start(ClusterOptions {
         client: client.clone(),
-        apiserver: Arc::new(apiserver),
         images: Arc::new(HostPrograms),
         host: world.host.clone(),
         data_dir: world.data_dir.clone(),
     })
     .await
     .unwrap();
+    apiserver.set_kubelet(cluster.kubelet());
     let user = User { client };
     unknown_images_name_the_cure(&user).await;
     containers_start_and_stop_in_order(&user).await;

@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::super::{Fault, gone_is_fine, workload};
+use super::super::{Fault, gone_is_fine, ownership, workload};
 
 fn templates(spec: &StatefulSetSpec) -> &[PersistentVolumeClaim] {
     spec.volume_claim_templates.as_deref().unwrap_or_default()
@@ -103,7 +103,7 @@ fn owners(set: &StatefulSet, spec: &StatefulSetSpec, claim: &PersistentVolumeCla
     let others = claim.owner_references().iter().filter(|reference| !is_ours(reference)).cloned();
     let policy = spec.persistent_volume_claim_retention_policy.as_ref();
     let with_set = policy.and_then(|policy| policy.when_deleted.as_deref()) == Some("Delete");
-    let set = if with_set { workload::controlled_by(set) } else { Vec::new() };
+    let set = if with_set { ownership::controlled_by(set) } else { Vec::new() };
     others.chain(set).collect()
 }
 

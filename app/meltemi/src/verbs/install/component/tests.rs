@@ -70,6 +70,12 @@ fn the_demo_profile_has_what_istioctl_installs() {
         .collect();
     assert_eq!(ports, ["15021:15021", "8080:8080", "80:8080", "443:8443", "31400:31400", "15443:15443"]);
     assert_eq!(find(&demo, "Service", "istio-egressgateway")["spec"]["type"], "ClusterIP");
+    // Two ports of the service lead to 8080; server-side apply refuses a container that lists it twice.
+    let container =
+        &find(&demo, "Deployment", "istio-ingressgateway")["spec"]["template"]["spec"]["containers"][0];
+    let ports = container["ports"].as_array().expect("a list").iter();
+    let ports: Vec<String> = ports.map(|port| port["containerPort"].to_string()).collect();
+    assert_eq!(ports, ["15021", "8080", "8443", "31400", "15443", "15090"]);
 }
 
 #[test]
