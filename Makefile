@@ -27,6 +27,10 @@ ENVOY := $(TOOLS)/envoy/envoy
 # gRPC's own xDS client and server, and Envoy's messages, for Python: peers of the tests.
 PYTHON_GRPC_PACKAGES := grpcio==1.80.0 xds-protos==1.80.0 protobuf==6.33.6 typing-extensions==4.16.0
 PYTHON_GRPC := $(TOOLS)/python-grpc
+# Kubernetes itself, as the other API server: built from the Go module that pins it, for `make compare` alone.
+KUBERNETES := $(TOOLS)/kubernetes
+# Tests that are about our own server: what it has not got, what it forgets sooner, its disk and its daemon.
+OWN_TESTS := restart watcher_that pages_show_one what_is_not_there survival lifecycle
 
 .PHONY: help
 help: ## Say what there is
@@ -119,6 +123,23 @@ $(PYTHON_GRPC)/ready: Makefile
 	rm -rf $(PYTHON_GRPC)
 	PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary :all: --target $(PYTHON_GRPC) $(PYTHON_GRPC_PACKAGES)
 	touch $@
+
+.PHONY: kubernetes
+kubernetes: dev/kube-apiserver/go.mod ## Build kube-apiserver, kube-controller-manager and etcd (needs Go)
+	@command -v go >/dev/null || { echo "make $@ needs Go (https://go.dev/dl): nothing else here does" >&2; exit 1; }
+	mkdir -p $(KUBERNETES)
+	cd dev/kube-apiserver && version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+	minor=$${version#v1.} && set="-X k8s.io/component-base/version.git" && export CGO_ENABLED=0 && \
+	go build -trimpath -ldflags "-s -w $${set}Version=$$version $${set}Major=1 $${set}Minor=$${minor%%.*}" -o $(KUBERNETES)/ \
+	  k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager && \
+	go build -trimpath -ldflags "-s -w" -o $(KUBERNETES)/etcd go.etcd.io/etcd/server/v3
+
+.PHONY: compare
+compare: packages kubectl kubectl-current python-client envoy kubernetes ## Run the tests of the API server and of the whole on Kubernetes itself (needs Go)
+	export MELTEMI_KUBERNETES=$(KUBERNETES) MELTEMI_KUBECTL=$(KUBECTL) MELTEMI_KUBECTL_CURRENT=$(KUBECTL_CURRENT) \
+	  MELTEMI_PYTHON_CLIENT=$(PYTHON_CLIENT) MELTEMI_ENVOY=$(ENVOY) skip="$(addprefix --skip ,$(OWN_TESTS))" && \
+	cargo test --locked --no-fail-fast -p meltemi-apiserver --test '*' -- $$skip && \
+	cargo test --locked -p meltemi --test e2e -- $$skip
 
 .PHONY: bench
 bench: build-packages $(RELEASE) $(ENVOY) ## Compare the engine with Envoy, and write the figures into docs/performance.md

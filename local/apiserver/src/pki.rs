@@ -129,7 +129,7 @@ impl Pki {
         Ok(Arc::new(config))
     }
 
-    fn roots(&self) -> Result<rustls::RootCertStore> {
+    pub(crate) fn roots(&self) -> Result<rustls::RootCertStore> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.ca_der.clone())?;
         Ok(roots)

@@ -12,6 +12,9 @@ use crate::registry::{Custom, Resource};
 use crate::schema::structural;
 use serde_json::Value;
 
+const RULES_NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the \
+                                 existing errors to complete validation";
+
 /// Everything that is wrong with an object; `old` is the object it replaces.
 pub fn validate(resource: &Resource, value: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut out = Vec::new();
@@ -34,8 +37,10 @@ fn custom_resource(
     out: &mut Vec<FieldError>,
 ) {
     out.extend(structural::validate(resource.schema.node(), value));
-    // CEL rules are written for objects that fit the schema.
-    let (true, Some(rules)) = (out.is_empty(), &custom.rules) else { return };
+    let Some(rules) = &custom.rules else { return };
+    if out.iter().any(FieldError::hinders_rules) {
+        return out.push(FieldError::invalid("<nil>", &Value::Null, RULES_NOT_CHECKED));
+    }
     let Err(errors) = kube_cel::validate_compiled(rules, value, old) else { return };
     out.extend(errors.into_vec().into_iter().map(|e| {
         let field = e.field_path.trim_start_matches('.').to_owned();

@@ -126,6 +126,9 @@ async fn watches_follow_selectors_and_old_versions_are_gone() {
         });
     }
     assert_eq!(kinds, ["added", "modified", "deleted"]);
+    if support::is_kubernetes() {
+        return; // A young etcd has every version still.
+    }
     let old = api.watch(&WatchParams::default(), "1").await;
     let error = match old {
         Err(kube::Error::Api(status)) => status.code,
@@ -192,7 +195,8 @@ async fn status_and_spec_are_written_apart_and_generations_count() {
         "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "i"}]}}}}));
     let made = api.create(&PostParams::default(), &deployment.unwrap()).await.unwrap();
     assert_eq!((made.metadata.generation, made.spec.as_ref().unwrap().replicas), (Some(1), Some(1)));
-    let status = Patch::Merge(json!({"spec": {"replicas": 5}, "status": {"readyReplicas": 1}}));
+    let status =
+        Patch::Merge(json!({"spec": {"replicas": 5}, "status": {"replicas": 1, "readyReplicas": 1}}));
     let after = api.patch_status("web", &PatchParams::default(), &status).await.unwrap();
     assert_eq!(after.spec.as_ref().unwrap().replicas, Some(1));
     assert_eq!(after.status.as_ref().unwrap().ready_replicas, Some(1));

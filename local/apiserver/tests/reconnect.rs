@@ -71,7 +71,7 @@ fn breaking(cluster: &Cluster) -> Client {
     let cut = |response: http::Response<axum::body::Body>| {
         response.map(|body| StreamBody::new(BodyStream::new(body).take(2)))
     };
-    Client::new(ServiceExt::<Request>::map_response(cluster.server.local_service(), cut), "default")
+    Client::new(ServiceExt::<Request>::map_response(cluster.own().local_service(), cut), "default")
 }
 
 async fn truth(api: &Api<ConfigMap>) -> BTreeMap<String, String> {

@@ -18,6 +18,18 @@ impl FieldError {
         FieldError { field: field.into(), reason, message }
     }
 
+    /// Whether CEL rules, which are written for objects of the schema's shape, cannot be asked with such a field.
+    pub fn hinders_rules(&self) -> bool {
+        const SHAPE: [&str; 5] = [
+            "FieldValueRequired",
+            "FieldValueTypeInvalid",
+            "FieldValueNotSupported",
+            "FieldValueTooMany",
+            "FieldValueTooLong",
+        ];
+        SHAPE.contains(&self.reason)
+    }
+
     /// A missing field.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
         Self::new(field, "FieldValueRequired", with_detail("Required value", detail))

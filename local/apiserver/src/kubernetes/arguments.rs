@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
-/// Without these: our node takes its pods itself, so nothing would ever take the taint of a new node away.
+/// Without this one: our node takes its pods itself, so nothing would ever take the taint of a new node away.
 const NOT_ADMITTED_BY: &str = "TaintNodesByCondition";
 
 pub fn etcd(data_dir: &Path, client: u16, peer: u16) -> Vec<String> {
@@ -23,8 +23,6 @@ pub fn etcd(data_dir: &Path, client: u16, peer: u16) -> Vec<String> {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
-        // What it holds is for one comparison.
-        "--unsafe-no-fsync".into(),
         "--log-level=warn".into(),
     ]
 }

@@ -31,9 +31,7 @@ impl Programs {
             .stderr(output)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| {
-                format!("cannot run {}: build it with `make kube-apiserver`", program.display())
-            })?;
+            .with_context(|| format!("cannot run {}: build it with `make kubernetes`", program.display()))?;
         self.running.push((name.to_owned(), child));
         Ok(())
     }

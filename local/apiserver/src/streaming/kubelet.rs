@@ -80,3 +80,6 @@ async fn route(kubelet: Arc<dyn Kubelet>, request: Request<Body>) -> Result<Resp
         _ => Err(ApiError::no_such_path()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,7 +124,7 @@ fn strip_indexes(path: &str) -> String {
 fn report(call: &Call, findings: Findings, duplicates: Vec<String>) -> Result<()> {
     let unknown = findings.unknown.into_iter().map(|f| format!("unknown field {f:?}"));
     let texts: Vec<String> =
-        duplicates.into_iter().map(|f| format!("duplicate field {f:?}")).chain(unknown).collect();
+        unknown.chain(duplicates.into_iter().map(|f| format!("duplicate field {f:?}"))).collect();
     match call.query.get("fieldValidation") {
         "Strict" if !texts.is_empty() => Err(ApiError::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
