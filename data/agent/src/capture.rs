@@ -8,6 +8,7 @@ mod args;
 mod backend;
 mod layout;
 mod nft;
+mod options;
 mod plan;
 mod probe;
 mod restore;
@@ -17,9 +18,8 @@ pub use apply::{CaptureError, run};
 pub use args::{CaptureArgs, from_environment};
 pub use layout::plan;
 pub use nft::script;
-pub use plan::{
-    Bypass, Interception, Options, OptionsError, Owners, Plan, Resolvers, Selection, Surroundings,
-};
+pub use options::{Bypass, Interception, Options, OptionsError, Owners, Resolvers, Selection, Surroundings};
+pub use plan::Plan;
 pub use restore::{cleanup, restore};
 pub use rule::{Action, Chain, Family, Match, Rule, Table};
 

@@ -10,7 +10,8 @@ use tracing::{info, warn};
 use super::args::CaptureArgs;
 use super::backend::{Backend, routing, take_away};
 use super::layout::plan;
-use super::plan::{Options, OptionsError, Plan, Resolvers, Surroundings};
+use super::options::{Options, OptionsError, Resolvers, Surroundings};
+use super::plan::Plan;
 use super::probe;
 use super::rule::Family;
 

@@ -1,6 +1,7 @@
 //! The chains, as Istio documents them: users and support engineers read them by these names.
 
-use super::plan::{Bypass, Interception, Options, Owners, Plan, Resolvers, Selection};
+use super::options::{Bypass, Interception, Options, Owners, Resolvers, Selection};
+use super::plan::Plan;
 use super::rule::{Action, Chain, Family, Match, Rule, Table};
 
 /// Marks what the proxy itself sends to its own pod by the pod's address, so that TPROXY treats it as inbound.
