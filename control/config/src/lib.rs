@@ -22,6 +22,7 @@ pub mod path;
 pub mod render;
 mod shape;
 pub mod suggest;
+pub mod tls_choice;
 pub mod unsupported;
 pub mod validate;
 pub mod yaml;

@@ -5,7 +5,7 @@ mod mesh;
 
 use serde_json::Value;
 
-pub use self::mesh::mesh;
+pub use self::mesh::{mesh, networks};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::path::Path;
 use crate::{AnyObject, Kind};

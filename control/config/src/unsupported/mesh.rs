@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::finding;
 use crate::diagnostic::Diagnostic;
 use crate::istio::sidecar::OutboundTrafficPolicyMode;
-use crate::mesh_config::{ExtensionProvider, MeshConfig};
+use crate::mesh_config::{ExtensionProvider, MeshConfig, MeshNetworks};
 use crate::path::Path;
 
 /// Fields of MeshConfig that change nothing yet.
@@ -93,6 +93,13 @@ pub fn mesh(config: &MeshConfig) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// The networks that are declared: endpoints of all of them are reached directly.
+pub fn networks(config: &MeshNetworks) -> Vec<Diagnostic> {
+    let message = "networks have no effect in this version: every endpoint is reached at its own address";
+    let path = |name: &String| Path::root().key("networks").key(name);
+    config.networks.keys().map(|name| finding(path(name), message.to_owned())).collect()
 }
 
 /// Metrics are there in any case, so that a provider `prometheus` has what it asks for.

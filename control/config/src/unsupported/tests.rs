@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::mesh_config::MeshConfig;
+use crate::mesh_config::{MeshConfig, MeshNetworks};
 use crate::shape::Shape;
 
 fn found(kind: Kind, spec: Value) -> Vec<String> {
@@ -107,4 +107,13 @@ fn leads(shape: &Shape, steps: &[&str]) -> bool {
         Shape::List(inner) | Shape::Map(inner) => *step == "*" && leads(inner, rest),
         _ => false,
     }
+}
+
+#[test]
+fn networks_are_named() {
+    let text =
+        "networks: {east: {endpoints: [{fromRegistry: one}], gateways: [{address: 192.0.2.1, port: 15443}]}}";
+    let found = networks(&MeshNetworks::load(text).unwrap().config);
+    assert_eq!(found.iter().map(|found| found.path.to_string()).collect::<Vec<_>>(), ["networks.east"]);
+    assert!(networks(&MeshNetworks::default()).is_empty());
 }

@@ -5,20 +5,9 @@ use base64::Engine as _;
 use crate::istio::destination_rule::{ClientTlsMode, ClientTlsSettings};
 use crate::istio::gateway::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use crate::path::Path;
+use crate::tls_choice::{self, CIPHER_SUITES, CURVES};
 
 use super::report::Report;
-
-/// What our proxy has for TLS 1.2, by Envoy's names.
-const SUITES: [&str; 6] = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-];
-/// And for the exchange of keys.
-const CURVES: [&str; 5] = ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"];
 
 pub(super) fn client(settings: Option<&ClientTlsSettings>, path: &Path, report: &mut Report) {
     let Some(tls) = settings else { return };
@@ -104,19 +93,7 @@ pub(super) fn server(tls: &ServerTlsSettings, path: &Path, report: &mut Report) 
     if matches!(low, TlsProtocol::Tlsv1_0 | TlsProtocol::Tlsv1_1) {
         report.warning(&path.key("minProtocolVersion"), "TLS 1.0 and 1.1 are not secure", "write TLSV1_2");
     }
-    let chosen =
-        [("cipherSuites", &tls.cipher_suites, &SUITES[..]), ("ecdhCurves", &tls.ecdh_curves, &CURVES[..])];
-    for (name, written, known) in chosen {
-        let mut names = written.iter().flat_map(|text| text.trim_matches(['[', ']']).split('|'));
-        if !written.is_empty() && !names.any(|name| known.contains(&name)) {
-            let cure = format!("name some of {}", known.join(", "));
-            report.warning(
-                &path.key(name),
-                "the proxy has none of these, so that it refuses the server",
-                cure,
-            );
-        }
-    }
+    choices(tls, path, report);
     let hashes = [
         ("verifyCertificateHash", &tls.verify_certificate_hash, is_hexadecimal as fn(&str) -> bool),
         ("verifyCertificateSpki", &tls.verify_certificate_spki, is_base64),
@@ -127,6 +104,24 @@ pub(super) fn server(tls: &ServerTlsSettings, path: &Path, report: &mut Report) 
             let cure = "write 64 hexadecimal digits for a certificate, the 44 characters of base64 for a key";
             report.error(&path.key(name).index(position), &message, cure);
         }
+    }
+}
+
+/// Names that proxies do not have are left out of what they get.
+fn choices(tls: &ServerTlsSettings, path: &Path, report: &mut Report) {
+    let lists = [
+        ("cipherSuites", &tls.cipher_suites, &CIPHER_SUITES[..]),
+        ("ecdhCurves", &tls.ecdh_curves, &CURVES[..]),
+    ];
+    for (field, written, known) in lists {
+        let unknown: Vec<&str> = tls_choice::unknown(written, known).collect();
+        if unknown.is_empty() {
+            continue;
+        }
+        let left = tls_choice::usable(written, known);
+        let effect = if left.is_empty() { "the server chooses from all that it has" } else { "left out" };
+        let message = format!("proxies do not have {}: {effect}", unknown.join(", "));
+        report.warning(&path.key(field), message, format!("name some of {}", known.join(", ")));
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
-use meltemi_config::mesh_config::MeshConfig;
+use meltemi_config::mesh_config::{MeshConfig, MeshNetworks};
 use meltemi_inject::Injector;
 use parking_lot::Mutex;
 
@@ -122,6 +122,7 @@ impl Settings {
             for gap in meltemi_config::unsupported::mesh(&mesh) {
                 tracing::warn!(config_map = name, %gap, "mesh configuration");
             }
+            tell_of_networks(name, data.get("meshNetworks").map_or("", String::as_str));
             self.texts.lock().mesh = Some(text);
             self.rebuild();
             Some(mesh)
@@ -159,6 +160,17 @@ impl Settings {
     /// Settings as they are without any ConfigMap.
     pub fn use_defaults(&self) {
         self.rebuild();
+    }
+}
+
+fn tell_of_networks(map: &str, text: &str) {
+    match MeshNetworks::load(text) {
+        Ok(loaded) => {
+            for gap in meltemi_config::unsupported::networks(&loaded.config) {
+                tracing::warn!(config_map = map, %gap, "mesh networks");
+            }
+        }
+        Err(error) => tracing::error!(config_map = map, %error, "key `meshNetworks` cannot be read"),
     }
 }
 

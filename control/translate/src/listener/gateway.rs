@@ -1,6 +1,7 @@
 //! Listeners of a gateway: one a port, one chain a server.
 
 use meltemi_config::istio::gateway::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
+use meltemi_config::tls_choice;
 use meltemi_mesh::{ProxyView, Snapshot};
 use meltemi_proto::envoy::config::core::v3::{TrafficDirection, TransportSocket};
 use meltemi_proto::envoy::config::listener::v3::{Filter, FilterChain, FilterChainMatch, Listener};
@@ -232,8 +233,8 @@ fn parameters(settings: &ServerTlsSettings) -> tls_v3::TlsParameters {
     tls_v3::TlsParameters {
         tls_minimum_protocol_version: version(settings.min_protocol_version, Version::TlSv12) as i32,
         tls_maximum_protocol_version: version(highest, Version::TlSv13) as i32,
-        cipher_suites: settings.cipher_suites.clone(),
-        ecdh_curves: settings.ecdh_curves.clone(),
+        cipher_suites: tls_choice::usable(&settings.cipher_suites, &tls_choice::CIPHER_SUITES),
+        ecdh_curves: tls_choice::usable(&settings.ecdh_curves, &tls_choice::CURVES),
         ..Default::default()
     }
 }
