@@ -21,7 +21,7 @@ pub enum Api {
     /// Ours, in this process.
     Own(ApiServer),
     /// Kubernetes' own, in processes of its own.
-    Kubernetes(Kubernetes),
+    Kubernetes(Box<Kubernetes>),
 }
 
 impl Api {
@@ -52,7 +52,7 @@ impl Api {
         let address = SocketAddr::from((net::API_IP, SERVICE_PORT));
         let server = Kubernetes::start(built, &options(root.join("kubernetes")), address).await?;
         tokio::spawn(forward(listener, address));
-        Ok(Self::Kubernetes(server))
+        Ok(Self::Kubernetes(Box::new(server)))
     }
 
     /// The administrator's kubeconfig for the server at `url`.

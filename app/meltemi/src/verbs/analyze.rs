@@ -1,5 +1,6 @@
 //! `analyze`: what is wrong with the objects of files and of a cluster, with Istio's codes.
 
+mod cluster;
 pub mod corpus;
 pub mod files;
 
@@ -7,11 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
-use kube::core::GroupVersionKind;
 use meltemi_analyze::code;
-use meltemi_config::mesh_config::MeshConfig;
-use meltemi_config::{Diagnostic, Kind, Severity};
+use meltemi_config::mesh_config::{MeshConfig, MeshNetworks};
+use meltemi_config::{Diagnostic, Kind, Severity, unsupported};
 use owo_colors::{OwoColorize as _, Stream};
 use serde_json::json;
 
@@ -105,9 +104,9 @@ pub async fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     for source in files::read(&args.files, args.recursive)? {
         corpus.add_file(&source, global.namespace())?;
     }
-    let mut mesh = MeshConfig::default();
+    let (mut mesh, mut networks) = (MeshConfig::default(), MeshNetworks::default());
     if args.use_kube {
-        mesh = read_cluster(global, &mut corpus).await?;
+        (mesh, networks) = cluster::read(global, &mut corpus).await?;
     }
     if let Some(file) = &args.mesh_config_file {
         let text =
@@ -117,7 +116,7 @@ pub async fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             .config;
     }
     corpus.prefer_files();
-    let mut lines = lines(&corpus, &mesh);
+    let mut lines = lines(&corpus, &mesh, &networks);
     lines.retain(|line| shown(args, global, line));
     print(args, global, &lines)?;
     let worst = lines.iter().map(|line| line.diagnostic.severity).max();
@@ -125,7 +124,7 @@ pub async fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::from(FOUND_ISSUES) } else { ExitCode::SUCCESS })
 }
 
-fn lines(corpus: &Corpus, mesh: &MeshConfig) -> Vec<Line> {
+fn lines(corpus: &Corpus, mesh: &MeshConfig, networks: &MeshNetworks) -> Vec<Line> {
     let flaws = corpus.flaws.iter().map(|flaw| Line {
         diagnostic: flaw.diagnostic.clone(),
         object: flaw.object.clone(),
@@ -147,9 +146,12 @@ fn lines(corpus: &Corpus, mesh: &MeshConfig) -> Vec<Line> {
             namespace,
         }
     });
-    let settings = meltemi_config::unsupported::mesh(mesh).into_iter().map(|diagnostic| Line {
+    let of_mesh = unsupported::mesh(mesh).into_iter().map(|diagnostic| ("MeshConfig istio", diagnostic));
+    let of_networks =
+        unsupported::networks(networks).into_iter().map(|diagnostic| ("MeshNetworks istio", diagnostic));
+    let settings = of_mesh.chain(of_networks).map(|(object, diagnostic)| Line {
         diagnostic,
-        object: "MeshConfig istio".to_owned(),
+        object: object.to_owned(),
         namespace: mesh.root_namespace.clone(),
         reference: String::new(),
     });
@@ -232,32 +234,6 @@ fn text(line: &Line) -> String {
     text
 }
 
-/// Adds the cluster's objects, and gives its mesh configuration.
-async fn read_cluster(global: &Global, corpus: &mut Corpus) -> anyhow::Result<MeshConfig> {
-    let client = global.client().await.context("use -k=false to analyze files alone")?;
-    for kind in Kind::all() {
-        let info = kind.info();
-        let gvk =
-            GroupVersionKind::gvk(info.group, info.versions.first().copied().unwrap_or("v1"), info.name);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, info.plural);
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-        let list = match api.list(&ListParams::default()).await {
-            Ok(list) => list,
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => continue,
-            Err(error) => return Err(error).with_context(|| format!("cannot list {}", info.plural)),
-        };
-        for object in list.items {
-            let mut value = serde_json::to_value(&object)?;
-            value["apiVersion"] = json!(resource.api_version);
-            value["kind"] = json!(resource.kind);
-            corpus.add_value(value, Origin::Cluster);
-        }
-    }
-    let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(client, &global.istio_namespace);
-    let text = maps.get_opt("istio").await?.and_then(|map| map.data?.remove("mesh")).unwrap_or_default();
-    Ok(MeshConfig::load(&text).context("ConfigMap istio, key mesh")?.config)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,7 +246,7 @@ mod tests {
             .add_file(&files::Source { name: "a.yaml".into(), text: text.into() }, "default")
             .expect("YAML");
         assert_eq!(corpus.foreign, 1);
-        let lines = lines(&corpus, &MeshConfig::default());
+        let lines = lines(&corpus, &MeshConfig::default(), &MeshNetworks::default());
         let printed: Vec<String> = lines.iter().map(text_of).collect();
         assert_eq!(
             printed,
