@@ -33,7 +33,7 @@ pub struct Cluster {
 
 enum Server {
     Own(ApiServer),
-    Kubernetes(#[allow(dead_code, reason = "its programs end with it")] Kubernetes),
+    Kubernetes(#[allow(dead_code, reason = "its programs end with it")] Box<Kubernetes>),
 }
 
 impl Cluster {
@@ -81,7 +81,7 @@ impl Cluster {
         {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        Cluster { client, anonymous, server: Server::Kubernetes(server), dir }
+        Cluster { client, anonymous, server: Server::Kubernetes(Box::new(server)), dir }
     }
 
     /// Our server; on Kubernetes' own such tests mean nothing.

@@ -28,12 +28,10 @@ pub fn check(resource: &Resource, config: &Value) -> Result<()> {
 }
 
 fn walk(node: Option<Node<'_>>, value: &Value, path: &mut Path, faults: &mut Vec<String>) {
+    let kind = node.map_or(ListType::Atomic, |n| n.list_type());
     match value {
         Value::Object(map) if !node.is_some_and(|n| n.is_atomic_map()) => fields(node, map, path, faults),
-        Value::Array(items) => match node.map(|n| n.list_type()) {
-            Some(kind @ (ListType::Map | ListType::Set)) => list(node, kind, items, path, faults),
-            _ => {}
-        },
+        Value::Array(items) if kind != ListType::Atomic => list(node, kind, items, path, faults),
         _ => {}
     }
 }

@@ -15,7 +15,6 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
         return Ok(Action::await_change());
     };
     let client = &context.client;
-    let namespace = set.namespace().unwrap_or_default();
     let hash = workload::template_hash(&spec.template, 0);
     revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
     let pods = ownership::pods_of(client, set.as_ref(), &spec.selector).await?;
@@ -27,7 +26,7 @@ pub async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Act
     let old = living.iter().filter(|pod| !is_current(pod) && !on_delete);
     let surplus = living.iter().filter(|pod| is_current(pod)).skip(1);
     let leaving: Vec<String> = failed.chain(old).chain(surplus).map(|pod| pod.name_any()).collect();
-    workload::delete(client, &namespace, &leaving).await?;
+    workload::delete(client, set.as_ref(), &leaving).await?;
     let mut failed = None;
     if pods.is_empty() {
         let mut template = spec.template.clone();

@@ -148,7 +148,7 @@ fn count(pods: &[Pod]) -> Count {
 async fn give_up(client: &Client, job: &Job, pods: &[Pod]) -> Result<(), Fault> {
     let names: Vec<String> =
         pods.iter().filter(|pod| workload::is_active(pod)).map(|pod| pod.name_any()).collect();
-    workload::delete(client, &job.namespace().unwrap_or_default(), &names).await
+    workload::delete(client, job, &names).await
 }
 
 async fn report(

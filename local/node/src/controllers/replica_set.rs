@@ -36,7 +36,6 @@ pub async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     };
     let client = &context.client;
-    let namespace = set.namespace().unwrap_or_default();
     let pods = ownership::pods_of(client, set.as_ref(), &spec.selector).await?;
     let mut active: Vec<Pod> = pods.into_iter().filter(workload::is_active).collect();
     let failed = match decide(spec.replicas.unwrap_or(1), active.len()) {
@@ -50,7 +49,7 @@ pub async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Ac
         Step::Delete(count) => {
             workload::sort_for_deletion(&mut active);
             let names: Vec<String> = active.drain(..count).map(|pod| pod.name_any()).collect();
-            workload::delete(client, &namespace, &names).await?;
+            workload::delete(client, set.as_ref(), &names).await?;
             None
         }
     };

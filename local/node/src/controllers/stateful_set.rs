@@ -73,7 +73,6 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
         return Ok(Action::await_change());
     };
     let client = &context.client;
-    let namespace = set.namespace().unwrap_or_default();
     let hash = workload::template_hash(&spec.template, 0);
     revisions::record(client, set.as_ref(), (&spec.template, &hash), spec.revision_history_limit).await?;
     let pods = ownership::pods_of(client, set.as_ref(), &spec.selector).await?;
@@ -109,7 +108,7 @@ pub async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<A
             if let Some(pod) = pods.iter().find(|pod| ordinal >= replicas && pod.name_any() == name) {
                 claims::leave_to(client, &set, spec, (pod, ordinal)).await?;
             }
-            workload::delete(client, &namespace, &[name]).await?;
+            workload::delete(client, set.as_ref(), &[name]).await?;
         }
     }
     report(client, &set, &pods, (&hash, &held)).await?;

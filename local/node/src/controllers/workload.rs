@@ -78,7 +78,7 @@ where
     Pod { metadata, spec: template.spec.clone(), status: None }
 }
 
-/// Makes pods; the first failure is returned after all were tried, and told by an event about their owner.
+/// Makes pods, each told by an event about their owner; the first failure is returned after all were tried, and told too.
 pub async fn create<K>(client: &Client, owner: &K, made: Vec<Pod>) -> Result<(), Fault>
 where
     K: Resource<DynamicType = ()>,
@@ -88,6 +88,10 @@ where
     let parameters = PostParams::default();
     let creating = made.iter().map(|pod| pods.create(&parameters, pod));
     let outcomes = futures_util::future::join_all(creating).await;
+    for pod in outcomes.iter().flatten() {
+        let text = format!("Created pod: {}", pod.name_any());
+        super::event(client, owner, "Normal", "SuccessfulCreate", &text).await;
+    }
     match outcomes.into_iter().find_map(Result::err) {
         Some(error) => Err(not_created(client, owner, "Error creating", &error).await),
         None => Ok(()),
@@ -104,13 +108,20 @@ where
     Fault::Refused(why)
 }
 
-/// Deletes pods; one that is already gone is no failure.
-pub async fn delete(client: &Client, namespace: &str, names: &[String]) -> Result<(), Fault> {
+/// Deletes pods, each told by an event about their owner; one that is already gone is no failure.
+pub async fn delete<K>(client: &Client, owner: &K, names: &[String]) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let namespace = owner.meta().namespace.as_deref().unwrap_or("default");
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     for name in names {
         match pods.delete(name, &DeleteParams::background()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Ok(_) => {
+                let text = format!("Deleted pod: {name}");
+                super::event(client, owner, "Normal", "SuccessfulDelete", &text).await;
+            }
+            Err(error) if super::is_gone(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }

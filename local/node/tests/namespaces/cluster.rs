@@ -411,6 +411,17 @@ async fn deployments_serve_and_roll_over(user: &User, world: &World, cluster: &C
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let events = user.api::<Event>().list(&ListParams::default()).await.unwrap();
+    for (reason, text) in
+        [("SuccessfulCreate", "Created pod: web-"), ("SuccessfulDelete", "Deleted pod: web-")]
+    {
+        let told = |event: &Event| {
+            event.reason.as_deref() == Some(reason)
+                && event.involved_object.kind.as_deref() == Some("ReplicaSet")
+                && event.message.as_deref().is_some_and(|message| message.starts_with(text))
+        };
+        assert!(events.items.iter().any(told), "no event {reason}");
+    }
 }
 
 async fn get(world: &World, address: std::net::SocketAddr) -> String {
