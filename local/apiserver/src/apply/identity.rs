@@ -49,7 +49,7 @@ fn list(node: Option<Node<'_>>, kind: ListType, items: &[Value], path: &mut Path
     let mut seen: HashSet<Step> = HashSet::new();
     for (index, item) in items.iter().enumerate() {
         let step = step_of(node, kind, item);
-        if let Some(key) = keys.iter().find(|key| kind == ListType::Map && !has_key(&step, key)) {
+        if let Some(key) = keys.iter().find(|key| kind == ListType::Map && !step.has_key(key)) {
             faults.push(format!(
                 "{}: element {index}: associative list with keys has an element that omits key field {key:?} (and doesn't have default value)",
                 shown(path)
@@ -65,14 +65,5 @@ fn list(node: Option<Node<'_>>, kind: ListType, items: &[Value], path: &mut Path
             fields(node.and_then(|n| n.items()), map, path, faults);
         }
         path.pop();
-    }
-}
-
-fn has_key(step: &Step, key: &str) -> bool {
-    match step {
-        Step::Key(text) => {
-            serde_json::from_str::<Map<String, Value>>(text).is_ok_and(|map| map.contains_key(key))
-        }
-        _ => false,
     }
 }

@@ -85,12 +85,7 @@ pub fn prune(resource: &Resource, value: &mut Value, last: &Set, applied: &Set, 
 
 /// Whether a path is one of the fields that identify the list item it is in; they go only with the item.
 fn is_key_field(path: &[Step]) -> bool {
-    match path {
-        [.., Step::Key(key), Step::Field(field)] => {
-            serde_json::from_str::<Map<String, Value>>(key).is_ok_and(|k| k.contains_key(field))
-        }
-        _ => false,
-    }
+    matches!(path, [.., item, Step::Field(field)] if item.has_key(field))
 }
 
 fn remove(node: Option<Node<'_>>, value: &mut Value, path: &[Step]) {

@@ -17,6 +17,18 @@ pub enum Step {
     Value(String),
 }
 
+impl Step {
+    /// Whether this identifies a list item by that field, among others.
+    pub fn has_key(&self, field: &str) -> bool {
+        match self {
+            Step::Key(key) => {
+                serde_json::from_str::<Map<String, Value>>(key).is_ok_and(|k| k.contains_key(field))
+            }
+            Step::Field(_) | Step::Value(_) => false,
+        }
+    }
+}
+
 /// A path from the root.
 pub type Path = Vec<Step>;
 

@@ -1,6 +1,7 @@
 //! The one node: registered at the start, kept alive by its Lease.
 
 use meltemi_apiserver::api::VERSION;
+use meltemi_apiserver::kubernetes::KUBELET_PORT;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ fn status(name: &str) -> serde_json::Value {
             condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             condition("Ready", true, "KubeletReady", "kubelet is posting ready status"),
         ],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
         "nodeInfo": node_info(),
     })
 }
